@@ -1,0 +1,122 @@
+"""Dispatch of one ASGI connection on the engine's verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import MutableMapping
+from time import monotonic
+from typing import Any, assert_never
+
+from .. import status
+from ..cache import PageCache
+from ..exchange import Exchange, handling
+from ..messages import Request, WireFields
+from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from .requests import Silence, read_request, view_scope
+from .responses import Collector, Watcher, send_page
+from .types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("pagegen.asgi")
+
+
+class PageCacheMiddleware:
+    """Answers from the cache what it can, and runs the application for the rest."""
+
+    def __init__(self, app: ASGIApp, *, cache: PageCache) -> None:
+        self.app = app
+        self.cache = cache
+        self._engine = cache.engine
+        self._tell = cache.engine.settings.cache_status
+        self._lifespan_state: MutableMapping[str, Any] = {}
+        self._refreshing: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan" and "state" in scope:
+                self._lifespan_state = scope["state"]
+            await self.app(scope, receive, send)
+            return
+        request = read_request(scope)
+        verdict: Verdict = await self._engine.look_up(request)
+        while isinstance(verdict, Wait):
+            await self._wait(verdict)
+            verdict = await self._engine.look_up(request, verdict)
+        if isinstance(verdict, Hit):
+            await self._send_page(send, request, verdict)
+        elif isinstance(verdict, Forward):
+            await self._forward(scope, receive, send, request, verdict.ticket)
+        elif isinstance(verdict, Stale):
+            if verdict.ticket is not None:
+                self._refresh(scope, request, verdict.ticket)
+            await self._send_page(send, request, verdict)
+        elif isinstance(verdict, Bypass):
+            await self._bypass(scope, receive, send, request, verdict)
+        else:
+            assert_never(verdict)
+
+    async def _wait(self, wait: Wait) -> None:
+        """Until the flight has ended or patience has; the engine looks at what came of it."""
+        landing = asyncio.wrap_future(wait.flight.future)
+        try:
+            await asyncio.wait((landing,), timeout=max(0.0, wait.deadline - monotonic()))
+        except BaseException:
+            self._engine.leave(wait)
+            raise
+
+    async def _send_page(self, send: Send, request: Request, hit: Hit | Stale) -> None:
+        more: WireFields = ((b"age", b"%d" % hit.age),)
+        if self._tell:
+            more += ((b"cache-status", status.of_hit(hit).encode("ascii")),)
+        await send_page(send, request, hit.page, more)
+
+    async def _bypass(
+        self, scope: Scope, receive: Receive, send: Send, request: Request, verdict: Bypass
+    ) -> None:
+        exchange = Exchange()
+        telling = status.of_bypass(verdict) if self._tell else None
+        watcher = Watcher(self._engine, exchange, request, send, telling)
+        try:
+            with handling(exchange):
+                await self.app(scope, receive, watcher.send)
+        finally:
+            await watcher.settle()
+
+    async def _forward(
+        self, scope: Scope, receive: Receive, send: Send, request: Request, ticket: Ticket
+    ) -> None:
+        exchange = Exchange(ticket.plan.slot)
+        collector = Collector(self._engine, ticket, exchange, request, send)
+        try:
+            seen = view_scope(scope, self._engine.view(ticket, request), self._lifespan_state)
+            with handling(exchange):
+                await self.app(seen, Silence(receive), collector.send)
+            await collector.close()
+        except Exception:
+            if not await collector.rescue():
+                raise
+            log.exception("the application failed; an expired page was served in its place")
+        finally:
+            await collector.settle()
+
+    def _refresh(self, scope: Scope, request: Request, ticket: Ticket) -> None:
+        """Render an expired page anew while its old self is served (RFC 5861 §3)."""
+
+        async def nowhere(_message: Message) -> None: ...
+
+        async def refresh() -> None:
+            try:
+                await self._forward(scope, _never, nowhere, request, ticket)
+            except Exception:
+                log.exception("an expired page could not be refreshed")
+
+        task = asyncio.create_task(refresh())
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshing.discard)
+
+
+async def _never() -> Message:
+    """The client of a refresh: it sends nothing and never leaves."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("unreachable")

@@ -1,0 +1,126 @@
+"""Reading an ASGI scope, and making the one that the handler of a cacheable request may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ..messages import Request
+from ..verdicts import View
+from .types import Message, Receive, Scope
+
+# What a handler may see of the scope although it is not keyed: it follows from the server, the
+# application or the path, never from who asks.
+_KEPT: Final = (
+    "type", "asgi", "method", "scheme", "path", "raw_path", "root_path", "server",
+    "app", "app_root_path", "router", "route", "endpoint", "path_params",
+)  # fmt: skip
+_NOBODY: Final = ("0.0.0.0", 0)  # noqa: S104 - an address that nobody has, not one to bind to
+_WIRE_NAMES: Final[dict[str, bytes]] = {}
+
+
+class ScopeFields:
+    """Request fields read from an ASGI header list; see :class:`~pagegen.messages.RequestFields`."""
+
+    __slots__ = ("_map",)
+
+    def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
+        lines = list(lines)
+        self._map: dict[bytes, bytes] = dict(lines)
+        if len(self._map) != len(lines):
+            self._map = _combined(lines)
+
+    def get(self, name: str) -> str | None:
+        """The combined value of a field (name in lower case)."""
+        value = self._map.get(_WIRE_NAMES.get(name) or _wire_name(name))
+        return None if value is None else value.decode("latin-1")
+
+
+def _combined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    combined: dict[bytes, bytes] = {}
+    for name, value in lines:
+        joint = b"; " if name == b"cookie" else b", "
+        combined[name] = combined[name] + joint + value if name in combined else value
+    return combined
+
+
+def _wire_name(name: str) -> bytes:
+    # Only names that rules and laws ask for come here, so this stays small.
+    return _WIRE_NAMES.setdefault(name, name.encode("latin-1"))
+
+
+def read_request(scope: Scope) -> Request:
+    """The request of an ``http`` scope. Raises only for a scope that is none."""
+    path: str = scope["path"]
+    raw: bytes | None = scope.get("raw_path")
+    raw_path = None if raw is None else raw.decode("latin-1")
+    root: str = scope.get("root_path") or ""
+    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+        path = path[len(root) :]
+        raw_path = raw_path and raw_path.removeprefix(root)
+    return Request(
+        scope["method"],
+        scope.get("scheme") or "http",
+        root,
+        path,
+        raw_path,
+        scope.get("query_string", b"").decode("latin-1"),
+        ScopeFields(scope["headers"]),
+        scope,
+    )
+
+
+def view_scope(scope: Scope, view: View, lifespan_state: Mapping[str, Any]) -> Scope:
+    """The scope as the handler of a cacheable request may see it."""
+    seen: Scope = {key: scope[key] for key in _KEPT if key in scope}
+    seen["http_version"] = "1.1"
+    seen["client"] = _NOBODY
+    seen["query_string"] = view.query.encode("ascii")
+    seen["headers"] = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in view.fields
+    ]
+    extensions = scope.get("extensions") or {}
+    seen["extensions"] = {
+        name: value for name, value in extensions.items() if name.startswith("http.response.")
+    }
+    seen["pagegen.identities"] = dict(view.identities)
+    if "state" in scope:
+        # What the lifespan put there is the application's; what came since is the client's.
+        seen["state"] = {
+            key: value
+            for key, value in scope["state"].items()
+            if key in lifespan_state and lifespan_state[key] is value
+        }
+    for path in view.context:
+        _reveal(scope, seen, path)
+    return seen
+
+
+def _reveal(scope: Scope, seen: Scope, path: tuple[str, ...]) -> None:
+    """Show ``scope["user"]``, or of ``scope["state"]`` only the member that the path names."""
+    top = path[0]
+    if top not in scope:
+        return
+    if top == "state" and len(path) > 1:
+        if path[1] in scope[top]:
+            seen.setdefault(top, {})[path[1]] = scope[top][path[1]]
+    else:
+        seen[top] = scope[top]
+
+
+class Silence:
+    """``receive`` of a cacheable request: an empty body, then nothing until the client leaves."""
+
+    __slots__ = ("_asked", "_receive")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._asked = False
+
+    async def __call__(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await self._receive())["type"] == "http.request":
+            pass
+        return message

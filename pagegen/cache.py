@@ -1,0 +1,153 @@
+"""The object that applications hold: one cache with its rules and its store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
+
+from . import config, namespaces
+from .config import Configuration, Settings
+from .engine import Engine, Sources
+from .errors import ConfigError
+from .exchange import current
+from .identities import Identity
+from .messages import Request
+from .rulebook import RuleBook
+from .rules import Invalidates, Rule
+from .stepping import step
+from .stores import Store, open_store
+from .verdicts import Inspection, Invalidation
+
+
+class PageCache:
+    """Rules, a store, and the hook that handlers call after a write.
+
+    Build it once per process, from a file or from values, and give it to the middleware of
+    :mod:`pagegen.wsgi` or :mod:`pagegen.asgi` (or to both). ``store`` is a URL or a store object.
+    ``sources`` replaces clocks and randomness in tests. All mistakes in rules and settings raise
+    ``ConfigError`` here.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule] = (),
+        *,
+        store: str | Store = "memory://",
+        invalidates: Iterable[Invalidates] = (),
+        identities: Iterable[Identity] = (),
+        sources: Sources | None = None,
+        **settings: Any,
+    ) -> None:
+        who = tuple(identities)
+        for name in settings:
+            if name not in Settings.__dataclass_fields__:
+                raise TypeError(f"PageCache() has no setting {name!r}")
+        book = RuleBook(tuple(rules), tuple(invalidates), {i.name: i for i in who})
+        url = store if isinstance(store, str) else "memory://"
+        self._build(
+            Configuration(Settings(store=url, **settings), book),
+            None if isinstance(store, str) else store,
+            sources,
+        )
+
+    @classmethod
+    def from_toml(
+        cls,
+        path: str | PathLike[str],
+        *,
+        store: Store | None = None,
+        sources: Sources | None = None,
+    ) -> PageCache:
+        """Build from a file; raises ``ConfigError``. ``store`` replaces the one it names."""
+        configuration = config.load(path)
+        try:
+            return cls.from_configuration(configuration, store=store, sources=sources)
+        except ConfigError as error:
+            raise error.at(file=str(path)) from None
+
+    @classmethod
+    def from_configuration(
+        cls,
+        configuration: Configuration,
+        *,
+        store: Store | None = None,
+        sources: Sources | None = None,
+    ) -> PageCache:
+        """Build from a configuration that is read already; raises ``ConfigError``."""
+        self = cls.__new__(cls)
+        self._build(configuration, store, sources)
+        return self
+
+    def _build(
+        self, configuration: Configuration, store: Store | None, sources: Sources | None
+    ) -> None:
+        settings = configuration.settings
+        now = (sources or Sources()).now
+        if store is None:
+            try:
+                store = open_store(settings.store, site=settings.site, now=now)
+            except ConfigError as error:
+                raise error.at(where="[pagegen]") from None
+        self.configuration = configuration
+        self.engine = Engine(configuration, store, sources)
+
+    def invalidate(self, *names: str) -> Invalidation:
+        """Forget every page of these namespaces, in all processes that share the store.
+
+        Call it after the commit and before the client is answered. Called while a request is
+        handled it acts at once, and once more when the handler has ended. Raises
+        ``NamespaceError`` (nothing is forgotten) and ``InvalidationError`` (pages may still be
+        served).
+        """
+        return step(self.engine.invalidate(names))
+
+    async def ainvalidate(self, *names: str) -> Invalidation:
+        """:meth:`invalidate` without blocking an event loop."""
+        return await self.engine.invalidate(names)
+
+    def tag(self, *names: str) -> None:
+        """Say while rendering that the page also belongs to these namespaces.
+
+        Reserved: this version cannot add namespaces that a rule does not declare, so a page tagged
+        with others is *not stored*. Outside of a request it does nothing.
+        """
+        exchange = current()
+        checked = [namespaces.check(name) for name in names]
+        if exchange is not None:
+            exchange.tags.update(dict.fromkeys(checked))
+
+    def inspect(self, path: str, query: str = "", **request: Any) -> Inspection:
+        """What the cache holds for a GET of this path, asked without changing anything.
+
+        ``path`` is decoded, ``query`` raw; ``host``, ``scheme`` (default ``http``), ``root`` (mount
+        point), ``raw_path`` and ``fields`` (header pairs) complete the request. Raises what the
+        store raises.
+        """
+        return step(self.engine.inspect(_imagined(path, query, **request)))
+
+    async def ainspect(self, path: str, query: str = "", **request: Any) -> Inspection:
+        """:meth:`inspect` without blocking an event loop."""
+        return await self.engine.inspect(_imagined(path, query, **request))
+
+    def statistics(self) -> Mapping[str, int]:
+        """Counters of this process since its start, by name."""
+        return self.engine.statistics()
+
+    def close(self) -> None:
+        """Give back what the store holds open."""
+        self.engine.store.close()
+
+
+def _imagined(
+    path: str,
+    query: str = "",
+    *,
+    host: str = "localhost",
+    scheme: str = "http",
+    root: str = "",
+    raw_path: str | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Request:
+    headers = {"host": host, **{name.lower(): value for name, value in (fields or {}).items()}}
+    return Request("GET", scheme, root, path, raw_path, query, headers, {})

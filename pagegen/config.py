@@ -1,0 +1,167 @@
+"""Configuration: from a TOML file, or from a table of the same shape, to rules.
+
+Everything wrong with it is one :class:`~pagegen.errors.ConfigError` that names file, rule, field
+and remedy, and stops the start.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from .errors import ConfigError
+from .identities import Identity
+from .parameters import check_keys
+from .rulebook import RuleBook
+from .rules import Invalidates, Rule
+
+_SECTIONS: Final = {"pagegen", "identity", "rule", "invalidates"}
+_Entry = TypeVar("_Entry", Rule, Invalidates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The ``[pagegen]`` table.
+
+    store: URL of the store.  site: our name in a store shared with others.
+    release: any text that changes with a deployment; pages of another release are not ours.
+    cache_status: send a ``Cache-Status`` field (RFC 9211) with every response to GET and HEAD.
+    passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
+        Context, which name a request and not a page.
+    max_wait: seconds a request waits for another one that renders its page (nginx: 5 s).
+    max_waiters: requests of this process that may wait at one time; the others forward themselves.
+    """
+
+    store: str = "memory://"
+    site: str = "default"
+    release: str = ""
+    cache_status: bool = False
+    passthrough: tuple[str, ...] = ("traceparent", "tracestate")
+    max_wait: float = 5.0
+    max_waiters: int = 1000
+
+    def __post_init__(self) -> None:
+        where = "[pagegen]"
+        for name in ("store", "site", "release"):
+            _expect(isinstance(getattr(self, name), str), name, "is not text", "Put it in quotes")
+        _expect(
+            isinstance(self.cache_status, bool), "cache_status", "is no switch", "Write true/false"
+        )
+        wait = self.max_wait
+        number = isinstance(wait, (int, float)) and not isinstance(wait, bool)
+        _expect(number and 0 <= wait <= 300, "max_wait", "is no wait", "Give seconds from 0 to 300")
+        _expect(
+            type(self.max_waiters) is int and self.max_waiters >= 0,
+            "max_waiters",
+            "is no number of requests",
+            "Give a whole number, 0 for no waiting at all",
+        )
+        try:
+            # A rule checks the same entries; borrow its words rather than writing them twice.
+            Rule(path="/", cache=False, passthrough=self.passthrough)
+        except ConfigError as error:
+            raise error.at(where=where) from None
+        object.__setattr__(self, "passthrough", tuple(self.passthrough))
+
+
+def _expect(holds: bool, name: str, problem: str, remedy: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} {problem}", remedy, field=name, where="[pagegen]")
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything a :class:`~pagegen.cache.PageCache` is built from."""
+
+    settings: Settings = field(default_factory=Settings)
+    book: RuleBook = field(default_factory=RuleBook)
+    directory: Path | None = None
+
+
+def load(path: str | PathLike[str]) -> Configuration:
+    """Read a TOML file; raises ``ConfigError`` for every mistake in it, its absence included."""
+    file = Path(path)
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read ({error.strerror})", "Check the path and its rights", file=str(file)
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            "is not UTF-8", "Save it in the encoding that TOML asks for", file=str(file)
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"is not TOML: {error}", "Correct the line that is named", file=str(file)
+        ) from None
+    try:
+        return from_table(table, file.resolve().parent)
+    except ConfigError as error:
+        raise error.at(file=str(file)) from None
+
+
+def from_table(table: Mapping[str, Any], directory: Path | None = None) -> Configuration:
+    """Build from a table shaped like the file; raises ``ConfigError``."""
+    check_keys(table, _SECTIONS, None)
+    settings = _settings(_table(table.get("pagegen", {}), "[pagegen]"))
+    identities = {
+        name: _identity(name, _table(value, f"[identity.{name}]"))
+        for name, value in _table(table.get("identity", {}), "[identity]").items()
+    }
+    rules = _entries(table, "rule", Rule)
+    invalidates = _entries(table, "invalidates", Invalidates)
+    return Configuration(settings, RuleBook(rules, invalidates, identities), directory)
+
+
+def _table(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{value!r} is no table", f"Write {where}", where=where)
+    return value
+
+
+def _settings(table: Mapping[str, Any]) -> Settings:
+    try:
+        check_keys(table, {f.name for f in fields(Settings)}, None)
+    except ConfigError as error:
+        raise error.at(where="[pagegen]") from None
+    return Settings(**table)
+
+
+def _identity(name: str, table: Mapping[str, Any]) -> Identity:
+    try:
+        check_keys(table, {"from", "anonymous", "reveal"}, None)
+        return Identity(
+            name=name,
+            sources=table.get("from", ()),
+            anonymous=table.get("anonymous", "share"),
+            reveal=table.get("reveal", ()),
+        )
+    except ConfigError as error:
+        raise error.at(where=f"[identity.{name}]") from None
+
+
+def _entries(table: Mapping[str, Any], section: str, kind: type[_Entry]) -> tuple[_Entry, ...]:
+    entries = table.get(section, [])
+    if not isinstance(entries, list):
+        raise ConfigError(
+            f"[{section}] is one table", f"Write [[{section}]], which may stand many times"
+        )
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        unnamed = f"{section} number {number}"
+        entry = _table(entry, f"[[{section}]]")
+        where = f'{section} "{entry.get("name") or entry.get("path") or unnamed}"'
+        try:
+            check_keys(entry, {f.name for f in fields(kind) if f.init}, None)
+            for required in ("path", *(("namespaces",) if kind is Invalidates else ())):
+                if required not in entry:
+                    raise ConfigError(f"has no {required}", f"Add {required} = …", field=required)
+            found.append(kind(**entry))
+        except ConfigError as error:
+            raise error.at(where=where) from None
+    return tuple(found)

@@ -1,0 +1,388 @@
+"""The engine: five verbs between fronts and stores.
+
+``look_up``, ``admit``, ``freshen``, ``abandon`` and ``invalidate`` decide and keep the order that
+makes pagegen safe:
+
+1. The tokens of a page are read before its handler starts; missing ones are minted with *add* and
+   read again.
+2. A page is stored with the tokens read *before* its handler ran.
+3. A page is served only when its tokens equal the present ones, one by one.
+4. An invalidation writes new random tokens, and returns when the store has them.
+
+The engine never sleeps and never runs the application: it returns what the front must do. Its
+coroutines await store calls and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_bytes
+from time import monotonic, time
+from typing import Final
+
+from .config import Configuration
+from .errors import InvalidationError
+from .exchange import Exchange, current
+from .flights import Flights, Outcome
+from .law import downstream, reuse, storing, unsafe
+from .law.reuse import Fitness
+from .law.storing import Refusal
+from .messages import Fields, Request, ResponseHead, StoredResponse
+from .namespaces import check
+from .pages import stored_response
+from .planning import Planner, bypass
+from .status import Counters
+from .stores.base import Reading, Store
+from .verdicts import (
+    Admitted,
+    Bypass,
+    Forward,
+    Hit,
+    Inspection,
+    Invalidation,
+    Plan,
+    Reason,
+    Refused,
+    Stale,
+    Ticket,
+    Verdict,
+    View,
+    Wait,
+)
+
+log = logging.getLogger("pagegen.engine")
+
+#: Bytes of a token: 128 random bits are never drawn twice.
+TOKEN_BYTES: Final = 16
+#: Tokens live at least this long, and twice as long as any rule's pages: a token that goes before
+#: its pages makes them misses.
+MIN_TOKEN_TTL: Final = 30 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where time and chance come from: wall clock, waiting clock (both seconds), new tokens."""
+
+    now: Callable[[], float] = time
+    monotonic: Callable[[], float] = monotonic
+    mint: Callable[[], bytes] = lambda: token_bytes(TOKEN_BYTES)
+
+
+class Engine:
+    """One cache. Thread-safe, and shared by any number of event loops."""
+
+    def __init__(
+        self, configuration: Configuration, store: Store, sources: Sources | None = None
+    ) -> None:
+        settings = configuration.settings
+        self.settings = settings
+        self.store = store
+        self.counters = Counters()
+        self._book = configuration.book
+        self._sources = sources or Sources()
+        self._flights = Flights(settings.max_waiters, self._sources.monotonic)
+        self._planner = Planner(
+            self._book,
+            site=settings.site,
+            release=settings.release,
+            passthrough=settings.passthrough,
+        )
+        self._token_ttl = _token_ttl(configuration)
+        self._complained = False
+
+    # look_up ---------------------------------------------------------------------------------
+
+    async def look_up(self, request: Request, after: Wait | None = None) -> Verdict:
+        """What to do with a request. ``after``: the wait that has just ended for it."""
+        plan = after.plan if after is not None else self._planner.plan(request)
+        if type(plan) is Bypass:
+            self.counters.count(f"bypass:{plan.reason}")
+            return plan
+        assert isinstance(plan, Plan)
+        if after is not None:
+            self.leave(after)
+            result = after.flight.result
+            if isinstance(result, StoredResponse):
+                return self._hit(result, self._sources.now(), collapsed=True)
+        try:
+            page, tokens = await self.store.read(plan.slot, plan.namespaces)
+        except Exception as error:
+            return self._store_failed(error)
+        now = self._sources.now()
+        fitness = reuse.fitness(page, plan.key, tokens, now)
+        if fitness is Fitness.FRESH and page is not None:
+            return self._hit(page, now)
+        return await self._missed(plan, request, Reading(page, tokens), fitness, after)
+
+    def _hit(self, page: StoredResponse, now: float, *, collapsed: bool = False) -> Hit:
+        self.counters.count("collapsed" if collapsed else "hit")
+        return Hit(page, page.age(now), int(page.fresh_until - now), collapsed)
+
+    async def _missed(
+        self,
+        plan: Plan,
+        request: Request,
+        reading: Reading,
+        fitness: Fitness,
+        after: Wait | None,
+    ) -> Verdict:
+        expired = reading.page if fitness is Fitness.EXPIRED else None
+        if request.method == "HEAD":
+            self.counters.count(f"bypass:{Reason.HEAD_MISS}")
+            return bypass(Reason.HEAD_MISS)
+        try:
+            generation = await self._generation(plan, reading.tokens)
+        except Exception as error:
+            return self._store_failed(error)
+        ticket = Ticket(
+            plan,
+            generation,
+            None,
+            self._sources.now(),
+            cause="uri-miss" if fitness in (Fitness.ABSENT, Fitness.FOREIGN) else "stale",
+            changed=_changed(reading, fitness),
+            fallback=self._usable(expired, plan.rule.stale_if_error),
+        )
+        return self._embark(ticket, expired, after)
+
+    async def _generation(self, plan: Plan, tokens: Sequence[bytes | None]) -> tuple[bytes, ...]:
+        """The present tokens of all namespaces, minted where missing; raises if that fails."""
+        for _ in range(3):
+            missing = [n for n, t in zip(plan.namespaces, tokens, strict=True) if t is None]
+            if not missing:
+                return tuple(token for token in tokens if token is not None)
+            fresh = {name: self._sources.mint() for name in missing}
+            await self.store.add_tokens(fresh, self._token_ttl)
+            # Another worker may have been first: what counts is what the store says now.
+            tokens = (await self.store.read(plan.slot, plan.namespaces)).tokens
+        raise RuntimeError("the store does not keep the tokens it is given")
+
+    def _embark(
+        self, ticket: Ticket, expired: StoredResponse | None, after: Wait | None
+    ) -> Verdict:
+        """Lead a flight, follow one, or go alone."""
+        plan, now = ticket.plan, self._sources.monotonic()
+        usable = self._usable(expired, plan.rule.stale_while_revalidate)
+        exchange = current()
+        own_page = exchange is not None and exchange.leading == plan.slot
+        if own_page or (after is not None and now >= after.deadline):
+            return self._forward(ticket)
+        flight, leads = self._flights.join(plan.slot, ticket.generation)
+        if leads:
+            ticket.flight = flight
+            return self._stale(usable, ticket) if usable else self._forward(ticket)
+        if usable:
+            if flight is not None:
+                self._flights.left()
+            return self._stale(usable, None)
+        if flight is None:
+            self.counters.count("bench-full")
+            return self._forward(ticket)
+        deadline = after.deadline if after else now + self.settings.max_wait
+        return Wait(flight, plan, deadline)
+
+    def _usable(self, expired: StoredResponse | None, window: float) -> StoredResponse | None:
+        """The expired page while it is within its stale window (RFC 5861)."""
+        if expired is None or self._sources.now() >= expired.fresh_until + window:
+            return None
+        return expired
+
+    def _forward(self, ticket: Ticket) -> Forward:
+        self.counters.count("forward")
+        return Forward(ticket)
+
+    def _stale(self, page: StoredResponse, ticket: Ticket | None) -> Stale:
+        self.counters.count("stale")
+        now = self._sources.now()
+        return Stale(page, page.age(now), int(page.fresh_until - now), ticket)
+
+    def _store_failed(self, error: Exception) -> Bypass:
+        """A store that fails costs a miss, never a page."""
+        self.counters.count("store-failed")
+        if not self._complained:
+            self._complained = True
+            log.error("the store failed; requests go to the application", exc_info=error)
+        return bypass(Reason.STORE)
+
+    def leave(self, wait: Wait) -> None:
+        """Somebody waits no longer; :meth:`look_up` with ``after`` says so by itself."""
+        self._flights.left()
+
+    def view(self, ticket: Ticket, request: Request) -> View:
+        """What the handler of this forward may see."""
+        return self._planner.view(ticket.plan, request)
+
+    # admit, freshen, abandon -----------------------------------------------------------------
+
+    def refusal(self, ticket: Ticket, head: ResponseHead) -> Refusal | None:
+        """Why this head can never be admitted; asked before the body, so none is collected."""
+        plan = ticket.plan
+        length = storing.declared_length(head)
+        if length is not None and length > plan.rule.body_limit:
+            return Refusal.TOO_LARGE
+        return storing.refusal(head, plan.rule, plan.keyed, plan.namespaces, self._sources.now())
+
+    def added_fields(self, ticket: Ticket, head: ResponseHead) -> Fields:
+        """Fields for a response that leaves while it is still collected."""
+        return downstream.added(head, ticket.plan.namespaces)
+
+    async def admit(self, ticket: Ticket, head: ResponseHead, body: bytes) -> Admitted | Refused:
+        """Store a whole response under the tokens of its ticket, and hand it to those who wait."""
+        plan = ticket.plan
+        refusal = (
+            self.refusal(ticket, head)
+            or storing.body_refusal(head, len(body), plan.rule)
+            or _untagged(plan.namespaces)
+        )
+        if refusal is not None:
+            return await self.abandon(ticket, refusal)
+        now = self._sources.now()
+        page = stored_response(ticket, head, body, now)
+        keep = (
+            page.fresh_until - now + max(plan.rule.stale_while_revalidate, plan.rule.stale_if_error)
+        )
+        try:
+            kept = await self.store.write_page(plan.slot, page, keep)
+        except Exception as error:
+            self._store_failed(error)
+            kept = False
+        self.counters.count("admitted" if kept else "no-room")
+        self._settle(ticket, page)
+        return Admitted(page)
+
+    async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | Refused:
+        """Give the ticket's expired page a new lifetime after a 304 from the application.
+
+        Its fields are updated by those of the 304 (RFC 9111 §3.2) and it is admitted anew, under
+        the tokens of the ticket.
+        """
+        old = ticket.fallback
+        if old is None:
+            return await self.abandon(ticket, Refusal.STATUS)
+        new = {name.lower() for name, _ in head.fields} - {"content-length", "content-encoding"}
+        kept = tuple(pair for pair in old.fields if pair[0].lower() not in new)
+        fresh = tuple(pair for pair in head.fields if pair[0].lower() in new)
+        updated = ResponseHead(old.status, (*kept, *fresh), old.status_line[4:])
+        return await self.admit(ticket, updated, old.body)
+
+    def rescue(self, ticket: Ticket) -> Stale | None:
+        """The expired page that may stand in for a failing application (RFC 5861 §4)."""
+        page = ticket.fallback
+        return None if page is None else self._stale(page, None)
+
+    async def abandon(self, ticket: Ticket, refusal: Refusal) -> Refused:
+        """End a forward without a page. Whoever waits forwards itself or tries again."""
+        self.counters.count(f"refused:{refusal}")
+        failed = refusal in (Refusal.FAILED, Refusal.INCOMPLETE)
+        self._settle(ticket, Outcome.FAILED if failed else Outcome.REFUSED)
+        return Refused(refusal)
+
+    def _settle(self, ticket: Ticket, result: StoredResponse | Outcome) -> None:
+        if ticket.settled:
+            return
+        ticket.settled = True
+        if isinstance(result, Outcome):
+            if ticket.flight is not None:
+                self._flights.cancel(ticket.flight, result)
+        elif ticket.flight is not None:
+            self._flights.land(ticket.flight, result)
+
+    # invalidate ------------------------------------------------------------------------------
+
+    async def invalidate(self, namespaces: Sequence[str]) -> Invalidation:
+        """Forget all pages of these namespaces.
+
+        Raises ``NamespaceError`` for what is no name, before anything is done, and
+        ``InvalidationError`` when the store does not acknowledge.
+        """
+        names = tuple(dict.fromkeys(check(name) for name in namespaces))
+        if not names:
+            return Invalidation(())
+        exchange = current()
+        if exchange is not None:
+            exchange.owe(names)
+        await self._replace(names)
+        return Invalidation(names, again=exchange is not None)
+
+    async def settle(self, exchange: Exchange) -> None:
+        """Invalidate once more what was invalidated while a handler ran: handlers commit late.
+
+        Called when the handler has ended and before its response does. Never raises, because the
+        response is on its way: what the store does not acknowledge is logged and counted.
+        """
+        if not exchange.owed:
+            return
+        try:
+            await self._replace(tuple(exchange.owed))
+        except InvalidationError as error:
+            log.error("%s", error)
+
+    async def _replace(self, names: tuple[str, ...]) -> None:
+        fresh = {name: self._sources.mint() for name in names}
+        try:
+            await self.store.replace_tokens(fresh, self._token_ttl)
+        except Exception as error:
+            self.counters.count("invalidation-failed")
+            raise InvalidationError(names, f"{type(error).__name__}: {error}") from error
+        self.counters.count("invalidation")
+
+    def forgotten_by(self, request: Request, head: ResponseHead) -> tuple[str, ...]:
+        """Namespaces that the answer to a write invalidates without code in its handler."""
+        return unsafe.forgotten(self._book, request.method, request.path, head)
+
+    # asking ----------------------------------------------------------------------------------
+
+    async def inspect(self, request: Request) -> Inspection:
+        """What the cache holds for a request; changes nothing. Raises what the store raises."""
+        plan = self._planner.plan(request)
+        if isinstance(plan, Bypass):
+            return Inspection("uncacheable", reason=plan.reason)
+        page, tokens = await self.store.read(plan.slot, plan.namespaces)
+        now = self._sources.now()
+        fitness = reuse.fitness(page, plan.key, tokens, now)
+        if page is None or fitness is Fitness.FOREIGN:
+            return Inspection("absent", plan.rule.name, plan.namespaces)
+        return Inspection(
+            fitness,
+            plan.rule.name,
+            plan.namespaces,
+            _changed(Reading(page, tokens), fitness),
+            page.initial_age + now - page.stored_at,
+            page.render_seconds,
+        )
+
+    def statistics(self) -> Mapping[str, int]:
+        """Counters of this process, flights in the air and the store's own statistics."""
+        return {
+            **self.counters.snapshot(),
+            **{f"flights_{k}": v for k, v in self._flights.statistics().items()},
+            **{f"store_{k}": v for k, v in self.store.statistics().items()},
+        }
+
+
+def _token_ttl(configuration: Configuration) -> float:
+    longest = max(
+        (
+            (ttl or 0.0) + max(rule.stale_while_revalidate, rule.stale_if_error)
+            for rule in configuration.book.rules
+            for ttl in rule.lifetimes.values()
+        ),
+        default=0.0,
+    )
+    return max(MIN_TOKEN_TTL, 2 * longest)
+
+
+def _changed(reading: Reading, fitness: Fitness) -> tuple[str, ...]:
+    if fitness is not Fitness.INVALIDATED or reading.page is None:
+        return ()
+    return reuse.changed(reading.page, reading.tokens)
+
+
+def _untagged(namespaces: Sequence[str]) -> Refusal | None:
+    """A page tagged with what its rule does not declare could not be forgotten by it."""
+    exchange = current()
+    if exchange is not None and not exchange.tags.keys() <= set(namespaces):
+        return Refusal.GROUPS
+    return None

@@ -1,0 +1,73 @@
+"""What can go wrong, and who hears of it.
+
+::
+
+    PagegenError
+    ├── ConfigError         a rule or the file is wrong: raised at start, never later
+    ├── NamespaceError      a namespace's name is not one: a mistake in the calling code
+    └── StoreError          the store did not do what it was asked
+        └── InvalidationError   somebody was about to be told that pages are gone, and they may not be
+
+A request never raises any of these: doubts about a request are verdicts (``Bypass``), a store that
+fails while a page is looked up or admitted is a miss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class PagegenError(Exception):
+    """Base of all errors that pagegen raises."""
+
+
+@dataclass(eq=False)
+class ConfigError(PagegenError, ValueError):
+    """One mistake in the configuration.
+
+    ``file`` is None for rules written in Python; ``where`` names the table (``rule "favorites"``),
+    ``field`` the key inside it (``query.start.min``).
+    """
+
+    problem: str
+    remedy: str
+    field: str | None = None
+    where: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.file, self.where, self.field) if part)
+        return f"{place + ': ' if place else ''}{self.problem}. {self.remedy}"
+
+    def at(self, *, where: str | None = None, file: str | None = None) -> ConfigError:
+        """The same error, told with the place that the caller knows."""
+        return ConfigError(
+            self.problem, self.remedy, self.field, where or self.where, file or self.file
+        )
+
+    def inside(self, prefix: str) -> ConfigError:
+        """The same error, its field seen from the enclosing table."""
+        field = f"{prefix}.{self.field}" if self.field else prefix
+        return ConfigError(self.problem, self.remedy, field, self.where, self.file)
+
+
+class NamespaceError(PagegenError, ValueError):
+    """A namespace's name is empty, too long, or holds characters that a name cannot have."""
+
+
+class StoreError(PagegenError):
+    """The store failed. On a look-up or an admission the engine turns this into a miss."""
+
+
+@dataclass(eq=False)
+class InvalidationError(StoreError):
+    """The store did not acknowledge an invalidation; ``namespaces`` may still be served."""
+
+    namespaces: tuple[str, ...]
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"the store did not acknowledge the invalidation of {', '.join(self.namespaces)} "
+            f"({self.cause}). Their pages may still be served: call invalidate again"
+        )

@@ -1,0 +1,50 @@
+"""What one request's handler says to the cache while it runs.
+
+The front opens an exchange around the application; ``cache.invalidate`` and ``cache.tag`` find it
+through a context variable, in threads that the framework starts for the handler too, since those
+copy the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+
+class Exchange:
+    """Namespaces that are to be invalidated once more at the end, and those the page was tagged.
+
+    ``leading`` is the slot that this handler renders: a handler that asks for its own page through
+    the cache must not wait for itself.
+    """
+
+    __slots__ = ("leading", "owed", "tags")
+
+    def __init__(self, leading: bytes | None = None) -> None:
+        self.owed: dict[str, None] = {}
+        self.tags: dict[str, None] = {}
+        self.leading = leading
+
+    def owe(self, namespaces: Iterable[str]) -> None:
+        """Remember what has to be invalidated when the handler has ended."""
+        self.owed.update(dict.fromkeys(namespaces))
+
+
+_current: Final[ContextVar[Exchange | None]] = ContextVar("pagegen_exchange", default=None)
+
+
+def current() -> Exchange | None:
+    """The exchange that this code runs in, None outside of a request."""
+    return _current.get()
+
+
+@contextmanager
+def handling(exchange: Exchange) -> Iterator[None]:
+    """Run a piece of the application inside its exchange."""
+    token = _current.set(exchange)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,144 @@
+"""Flights: one request renders a page, the others that want the same one wait for it.
+
+Rules of this file:
+
+1. Flights are joined only on equal cache keys, that is on equal slot *and* equal tokens. Whoever
+   joins has read its tokens after the write that it must see, so the page may be handed over.
+2. A flight always ends. Its leader lands or cancels it; if the leader is lost, those who wait have
+   a deadline of their own, and a newcomer takes over a flight that is overdue.
+3. Nobody gets what could not be stored. A refused page sends everybody to the application for a
+   while (Varnish calls it hit-for-miss), so that an uncacheable page never becomes a queue.
+4. Those who wait are bounded; who finds the bench full forwards its request itself.
+
+Threads and tasks share flights: a :class:`concurrent.futures.Future` wakes both.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import Enum, auto
+from threading import Lock
+from time import monotonic
+from typing import Final
+
+from .messages import StoredResponse
+
+#: Seconds after which a flight without an end is taken to be lost (nginx proxy_cache_lock_age: 5 s;
+#: pages that take longer are rendered twice, which costs less than waiting for the dead).
+OVERDUE: Final = 15.0
+#: Seconds for which a refused page is not collapsed again (Varnish's hit-for-miss: 120 s), unless
+#: it is stored meanwhile.
+APART: Final = 10.0
+#: Refused keys remembered.
+MAX_APART: Final = 10_000
+
+
+class Outcome(Enum):
+    """How a flight ended without a page. FAILED: try again. REFUSED: forward yourself."""
+
+    FAILED = auto()
+    REFUSED = auto()
+
+
+class Flight:
+    """One forward that others wait for. ``result`` is a page or an ``Outcome``."""
+
+    __slots__ = ("future", "key", "started")
+
+    def __init__(self, key: tuple[bytes, tuple[bytes, ...]], started: float) -> None:
+        self.key = key
+        self.started = started
+        self.future: Future[StoredResponse | Outcome] = Future()
+        # A running future cannot be cancelled: a task that gives up waiting must not end the
+        # flight of all the others.
+        self.future.set_running_or_notify_cancel()
+
+    @property
+    def result(self) -> StoredResponse | Outcome | None:
+        """What became of it, None while it is in the air."""
+        return self.future.result() if self.future.done() else None
+
+
+class Flights:
+    """All flights of one process. ``max_waiters`` bounds those who wait, over all flights."""
+
+    def __init__(self, max_waiters: int, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._max_waiters = max_waiters
+        self._waiting = 0
+        self._flying: dict[tuple[bytes, tuple[bytes, ...]], Flight] = {}
+        self._apart: OrderedDict[bytes, float] = OrderedDict()
+        self._lock = Lock()
+
+    def join(self, slot: bytes, generation: tuple[bytes, ...]) -> tuple[Flight | None, bool]:
+        """The flight of this page and whether the caller leads it.
+
+        ``(None, True)``: lead without followers, because the page was refused a moment ago.
+        ``(None, False)``: too many wait already.
+        """
+        key = (slot, generation)
+        now = self._now()
+        with self._lock:
+            if self._is_apart(slot, now):
+                return None, True
+            flight = self._flying.get(key)
+            if flight is None or now - flight.started > OVERDUE:
+                flight = self._flying[key] = Flight(key, now)
+                return flight, True
+            if self._waiting >= self._max_waiters:
+                return None, False
+            self._waiting += 1
+            return flight, False
+
+    def left(self) -> None:
+        """Somebody who joined a flight waits no longer."""
+        with self._lock:
+            self._waiting -= 1
+
+    def land(self, flight: Flight, page: StoredResponse) -> None:
+        """Hand the page to all who wait."""
+        with self._lock:
+            self._apart.pop(flight.key[0], None)
+        self._end(flight, page)
+
+    def cancel(self, flight: Flight, outcome: Outcome) -> None:
+        """Wake all who wait, with nothing. Does nothing to a flight that has ended."""
+        if outcome is Outcome.REFUSED:
+            self.keep_apart(flight.key[0])
+        self._end(flight, outcome)
+
+    def keep_apart(self, slot: bytes) -> None:
+        """Let requests for this slot render side by side for a while."""
+        with self._lock:
+            self._apart[slot] = self._now() + APART
+            self._apart.move_to_end(slot)
+            while len(self._apart) > MAX_APART:
+                self._apart.popitem(last=False)
+
+    def statistics(self) -> dict[str, int]:
+        """``flying``, ``waiting`` and ``apart``: flights, requests and slots at this moment."""
+        with self._lock:
+            return {
+                "flying": len(self._flying),
+                "waiting": self._waiting,
+                "apart": len(self._apart),
+            }
+
+    def _is_apart(self, slot: bytes, now: float) -> bool:
+        until = self._apart.get(slot)
+        if until is None:
+            return False
+        if until <= now:
+            del self._apart[slot]
+            return False
+        return True
+
+    def _end(self, flight: Flight, result: StoredResponse | Outcome) -> None:
+        with self._lock:
+            if self._flying.get(flight.key) is flight:
+                del self._flying[flight.key]
+            if flight.future.done():
+                return
+        flight.future.set_result(result)

@@ -1,0 +1,165 @@
+"""Asking the sources of an identity who sends a request."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from .errors import ConfigError
+from .fields import cookies
+from .identities import Identity, Source
+from .messages import Request
+
+log = logging.getLogger("pagegen.identity")
+
+#: Longer answers are a doubt. Browsers keep cookies of up to 4,096 bytes.
+MAX_LENGTH: Final = 4096
+
+Answer = str | int | None
+
+
+class Doubt(Exception):
+    """A source raised, or answered with something that identifies nobody for sure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """An identity's value, and which of its sources gave it (None: no source did)."""
+
+    name: str
+    value: Answer
+    position: int | None
+    source: Source | None
+
+
+class Identifier:
+    """One declared identity, ready to be asked.
+
+    Functions of ``call:`` sources are imported here, so a wrong name stops the start. A module that
+    is still being imported (it builds the cache itself) is asked for its function at the first
+    request instead.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self._functions: dict[Source, Callable[[Mapping[str, Any]], object]] = {}
+        self._complained: set[Source] = set()
+        for source in identity.sources:
+            if source.kind == "call" and not _importing(source.target):
+                self._function(source)
+
+    def ask(self, request: Request) -> Identified:
+        """The first answer; raises ``Doubt``, logged once per source."""
+        name = self.identity.name
+        for position, source in enumerate(self.identity.sources):
+            try:
+                value = _answer(self._read(source, request))
+            except Exception as error:
+                self._complain(source, error)
+                raise Doubt(f"identity {name}: {source}") from error
+            if value is not None:
+                return Identified(name, value, position, source)
+        if self.identity.anonymous == "bypass":
+            raise Doubt(f"identity {name}: nobody")
+        return Identified(name, None, None, None)
+
+    def _read(self, source: Source, request: Request) -> object:
+        if source.kind == "header":
+            return request.fields.get(source.target)
+        if source.kind == "cookie":
+            return one_cookie(request, source.target)
+        if source.kind == "call":
+            return self._function(source)(request.context)
+        return inside(request.context, (source.target, *source.path))
+
+    def _function(self, source: Source) -> Callable[[Mapping[str, Any]], object]:
+        if (known := self._functions.get(source)) is None:
+            known = self._functions[source] = _import(source, self.identity.name)
+        return known
+
+    def _complain(self, source: Source, error: Exception) -> None:
+        if source in self._complained:
+            return
+        self._complained.add(source)
+        log.warning(
+            "identity %r: source %s failed (%s: %s); such requests bypass the cache. "
+            "This is said once",
+            self.identity.name,
+            source,
+            type(error).__name__,
+            str(error).encode("unicode_escape").decode("ascii"),
+        )
+
+
+def one_cookie(request: Request, name: str) -> str | None:
+    """The value of a cookie; raises ``Doubt`` when it was sent twice."""
+    found = [value for key, value in cookies(request.fields.get("cookie")) if key == name]
+    if len(found) > 1:
+        raise Doubt(f"cookie {name} came {len(found)} times")
+    return found[0] if found else None
+
+
+def inside(context: Any, path: tuple[str, ...]) -> object:
+    """The value at a dotted path through mappings and attributes, None when it ends early.
+
+    A mapping's keys may hold dots themselves (``wsgi.url_scheme``): the longest key wins.
+    """
+    if not path:
+        return context
+    if isinstance(context, Mapping):
+        for length in range(len(path), 0, -1):
+            key = ".".join(path[:length])
+            if key in context:
+                return inside(context[key], path[length:])
+        return None
+    if context is None:
+        return None
+    return inside(getattr(context, path[0], None), path[1:])
+
+
+def _answer(value: object) -> Answer:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
+    if isinstance(value, UUID):
+        value = str(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise TypeError(f"a {type(value).__name__} identifies nobody: give text or a number")
+    if isinstance(value, str) and len(value) > MAX_LENGTH:
+        raise ValueError(f"more than {MAX_LENGTH} characters")
+    return value
+
+
+def _importing(module: str) -> bool:
+    loaded = sys.modules.get(module)
+    spec = getattr(loaded, "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _import(source: Source, name: str) -> Callable[[Mapping[str, Any]], object]:
+    def problem(what: str) -> ConfigError:
+        return ConfigError(
+            f"{source} {what}",
+            "Name an importable module and a function of one argument (the environ or scope)",
+            field="from",
+            where=f"[identity.{name}]",
+        )
+
+    try:
+        found: Any = importlib.import_module(source.target)
+    except ImportError as error:
+        raise problem(f"cannot be imported ({error})") from None
+    for part in source.path:
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise problem("is no function")
+    if inspect.iscoroutinefunction(found):
+        raise problem("is a coroutine function, which a look-up cannot await")
+    return found  # type: ignore[no-any-return]

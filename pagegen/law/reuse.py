@@ -1,0 +1,41 @@
+"""Whether a stored response may answer a request (RFC 9111 §4, and the design's generations)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from ..messages import StoredResponse
+
+
+class Fitness(StrEnum):
+    """What a stored response is worth now.
+
+    FRESH may be served. EXPIRED is over its ttl. INVALIDATED has lost a namespace. FOREIGN is
+    another key's page that landed in this slot, or is unreadable. ABSENT: the slot is empty.
+    """
+
+    FRESH = "fresh"
+    EXPIRED = "stale"
+    INVALIDATED = "invalidated"
+    FOREIGN = "foreign"
+    ABSENT = "absent"
+
+
+def fitness(
+    page: StoredResponse | None, key: bytes, generation: Sequence[bytes | None], now: float
+) -> Fitness:
+    """Judge a page by its whole key, by its tokens one by one, and by its lifetime (§4.2)."""
+    if page is None:
+        return Fitness.ABSENT
+    if page.key != key:
+        return Fitness.FOREIGN
+    if page.generation != generation:
+        return Fitness.INVALIDATED
+    return Fitness.FRESH if now < page.fresh_until else Fitness.EXPIRED
+
+
+def changed(page: StoredResponse, generation: Sequence[bytes | None]) -> tuple[str, ...]:
+    """The namespaces whose token is not the one that the page was rendered under."""
+    pairs = zip(page.namespaces, page.generation, generation, strict=False)
+    return tuple(name for name, then, now in pairs if then != now)

@@ -1,0 +1,103 @@
+"""Requests, responses and stored responses, as every floor above sees them.
+
+Fields are a tuple of pairs, never a dictionary: two ``Set-Cookie`` lines are two. Names of request
+fields are asked for in lower case; response fields keep the case that the application gave them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Fields = tuple[tuple[str, str], ...]
+WireFields = tuple[tuple[bytes, bytes], ...]
+
+
+class RequestFields(Protocol):
+    """The header section of a request, read without copying it.
+
+    Several lines of one name are one value, joined as RFC 9110 §5.3 allows (``", "``; ``"; "`` for
+    ``cookie``).
+    """
+
+    def get(self, name: str) -> str | None:
+        """The combined value of a field (name in lower case), None when there is none."""
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """What a front read from its environ or scope; nothing in it is checked yet.
+
+    ``path`` is the decoded path below ``root`` (where the application is mounted), ``raw_path``
+    the same as it came over the wire, when the server tells. ``query`` is raw, without ``?``.
+    ``context`` is the WSGI environ or ASGI scope itself: only identities look into it.
+    """
+
+    method: str
+    scheme: str
+    root: str
+    path: str
+    raw_path: str | None
+    query: str
+    fields: RequestFields
+    context: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """Status and fields of a response, before or without its body."""
+
+    status: int
+    fields: Fields
+    reason: str = ""
+
+    def get(self, name: str) -> str | None:
+        """The combined value of a field (name in lower case), None when there is none."""
+        found = [value for key, value in self.fields if key.lower() == name]
+        return ", ".join(found) if found else None
+
+    def has(self, name: str) -> bool:
+        """Whether there is at least one field of this name (in lower case)."""
+        return any(key.lower() == name for key, _ in self.fields)
+
+
+@dataclass(slots=True, eq=False)
+class StoredResponse:
+    """What a slot holds: one page, the generation it was rendered under, and its times.
+
+    All a hit sends is made here once, at admission: header tuples in the form of each front, and
+    those of the 304 that stands for the page. Times are seconds since the epoch; ``initial_age``
+    is what caches in front of the application had already added (RFC 9111 §4.2.3).
+    """
+
+    key: bytes
+    namespaces: tuple[str, ...]
+    generation: tuple[bytes, ...]
+    status: int
+    status_line: str
+    body: bytes
+    etag: str | None
+    last_modified: float | None
+    stored_at: float
+    initial_age: float
+    fresh_until: float
+    render_seconds: float
+    fields: Fields
+    wire_fields: WireFields
+    not_modified_fields: Fields
+    not_modified_wire_fields: WireFields
+
+    def age(self, now: float) -> int:
+        """Current age in whole seconds (RFC 9111 §4.2.3); a clock that stepped back counts 0."""
+        return max(0, int(self.initial_age + now - self.stored_at))
+
+    def size(self) -> int:
+        """Bytes this page takes in memory, headers and Python's overhead counted."""
+        text = sum(len(name) + len(value) for name, value in self.fields)
+        strings = 2 * (len(self.fields) + len(self.not_modified_fields))
+        names = sum(map(len, self.namespaces)) + 33 * len(self.generation)
+        # The fields stand here as text and as bytes; a short str or bytes object has about
+        # 50 bytes of its own and a pair 56.
+        fields = 2 * text + strings * 2 * 50 + strings * 56
+        return len(self.body) + len(self.key) + fields + names + 600

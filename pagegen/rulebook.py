@@ -1,0 +1,68 @@
+"""All rules of one cache, checked against each other and indexed by path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import ConfigError
+from .identities import Identity
+from .patterns import PathIndex
+from .rules import Invalidates, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """All rules and identities of one cache, checked against each other.
+
+    Raises ``ConfigError`` on a name used twice, an identity that nobody declared, and a rule that
+    can never match because one before it takes all its requests.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    invalidates: tuple[Invalidates, ...] = ()
+    identities: Mapping[str, Identity] = field(default_factory=dict)
+    rule_index: PathIndex = field(init=False, repr=False, compare=False)
+    write_index: PathIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for position, rule in enumerate(self.rules):
+            where = f'rule "{rule.name}"'
+            self._check_identities(rule, where)
+            self._check_reachable(rule, self.rules[:position], where)
+        indexes = {
+            "rule_index": PathIndex(tuple(rule.pattern for rule in self.rules)),
+            "write_index": PathIndex(tuple(entry.pattern for entry in self.invalidates)),
+        }
+        for name, index in indexes.items():
+            object.__setattr__(self, name, index)
+
+    def _check_identities(self, rule: Rule, where: str) -> None:
+        for name in rule.identities:
+            if name not in self.identities:
+                known = ", ".join(self.identities) or "none is declared"
+                raise ConfigError(
+                    f"unknown identity {name!r}",
+                    f"Declare [identity.{name}] with its sources, or use a known one ({known})",
+                    field="share",
+                    where=where,
+                )
+
+    @staticmethod
+    def _check_reachable(rule: Rule, earlier: tuple[Rule, ...], where: str) -> None:
+        for other in earlier:
+            if other.name == rule.name:
+                raise ConfigError(
+                    "this name is taken by an earlier rule",
+                    "Give each rule a name of its own",
+                    field="name",
+                    where=where,
+                )
+            if set(rule.methods) <= set(other.methods) and other.pattern.covers(rule.pattern):
+                raise ConfigError(
+                    f'can never match: rule "{other.name}" ({other.path}) comes first and takes '
+                    f"every path of {rule.path}",
+                    "Move this rule above it, or remove one of them",
+                    field="path",
+                    where=where,
+                )

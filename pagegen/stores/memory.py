@@ -1,0 +1,85 @@
+"""Pages and tokens in the process: for one process, and for tests.
+
+Never suspends and never blocks. Tokens have a budget of their own, so that no flood of pages takes
+one away; a token that a flood of other tokens takes away costs misses, never an old page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import time
+from typing import Final
+
+from ..messages import StoredResponse
+from ..units import parse_size
+from .alone import warn_of_company
+from .base import Reading
+from .s3fifo import S3Fifo
+
+DEFAULT_SIZE: Final = 64 * 2**20
+#: Share of the size that tokens have for themselves.
+TOKEN_SHARE: Final = 0.125
+#: Measured: dictionary slot, queue slot, entry, tuple, float and the token itself.
+_TOKEN_OVERHEAD: Final = 330
+
+
+class MemoryStore:
+    """A store of ``size`` bytes (a number, or text such as ``"64MiB"``), bodies, headers and
+    Python's own overhead counted. Thread-safe. Raises ``ValueError`` for a size it cannot read.
+    """
+
+    blocks = False
+    shared = False
+
+    def __init__(
+        self,
+        size: str | int = DEFAULT_SIZE,
+        *,
+        site: str = "default",
+        now: Callable[[], float] = time,
+    ) -> None:
+        total = parse_size(size)
+        for_tokens = int(total * TOKEN_SHARE)
+        self._pages: S3Fifo[bytes, StoredResponse] = S3Fifo(total - for_tokens)
+        self._tokens: S3Fifo[str, bytes] = S3Fifo(for_tokens)
+        self._site = site
+        self._now = now
+
+    async def read(self, slot: bytes, namespaces: Sequence[str]) -> Reading:
+        """See :meth:`Store.read`. A hit takes no lock."""
+        now = self._now()
+        get = self._tokens.get
+        page = self._pages.get(slot, now)
+        return Reading(page, tuple([get(name, now) for name in namespaces]))
+
+    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
+        """See :meth:`Store.add_tokens`."""
+        now = self._now()
+        for name, token in tokens.items():
+            self._tokens.add(name, token, len(name) + _TOKEN_OVERHEAD, now + ttl, now)
+
+    async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
+        """See :meth:`Store.replace_tokens`. A token without room is removed: as good as new."""
+        expires = self._now() + ttl
+        for name, token in tokens.items():
+            self._tokens.put(name, token, len(name) + _TOKEN_OVERHEAD, expires)
+
+    async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
+        """See :meth:`Store.write_page`."""
+        warn_of_company(self._site)
+        return self._pages.put(slot, page, page.size(), self._now() + ttl)
+
+    async def delete_page(self, slot: bytes) -> None:
+        """See :meth:`Store.delete_page`."""
+        self._pages.discard(slot)
+
+    def statistics(self) -> Mapping[str, int]:
+        """``pages_…`` and ``tokens_…``: count, bytes, budget, evicted."""
+        return {
+            f"{kind}_{name}": number
+            for kind, part in (("pages", self._pages), ("tokens", self._tokens))
+            for name, number in part.statistics().items()
+        }
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,177 @@
+"""What the engine tells a front to do, and what became of a response.
+
+A front dispatches on the type: :class:`Hit` and :class:`Stale` carry a page to send,
+:class:`Forward` a ticket for running the application, :class:`Wait` another one's flight,
+:class:`Bypass` nothing at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from .law.storing import Refusal
+from .messages import StoredResponse
+from .rules import Rule
+
+if TYPE_CHECKING:
+    from .flights import Flight
+
+
+class Reason(StrEnum):
+    """Why a request is a bypass: it goes to the application untouched, nothing is stored."""
+
+    METHOD = "method"
+    NO_RULE = "no-rule"
+    RULE = "rule"
+    MALFORMED = "malformed"
+    HOST = "host"
+    PATH = "path"
+    QUERY = "query"
+    BODY = "body"
+    AUTHORIZATION = "authorization"
+    HEADER = "header"
+    COOKIE = "cookie"
+    IDENTITY = "identity"
+    HEAD_MISS = "head-miss"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the handler of a cacheable request may see, beside method, path, scheme and mount.
+
+    ``query`` is the canonical one; ``fields`` hold host, keyed and passed-through headers and one
+    ``cookie`` line of keyed cookies; ``context`` names scope or environ keys (dotted paths split)
+    that an identity reveals; ``identities`` are the values that the page is keyed by.
+    """
+
+    host: str
+    query: str
+    fields: tuple[tuple[str, str], ...] = ()
+    context: tuple[tuple[str, ...], ...] = ()
+    identities: tuple[tuple[str, str | int | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A cacheable request: where its page lives, which namespaces it has, what its handler sees.
+
+    ``keyed`` names the request fields that are part of the key (lower case).
+    """
+
+    rule: Rule
+    key: bytes
+    slot: bytes
+    namespaces: tuple[str, ...]
+    view: View
+    keyed: frozenset[str]
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """The right to run the application for a page: the tokens are those read *before* it.
+
+    ``flight`` is None when nobody waits for this one. ``fallback`` is an expired page of the same
+    generation, for stale-if-error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the
+    namespaces that lost their token since the slot's page was rendered.
+    """
+
+    plan: Plan
+    generation: tuple[bytes, ...]
+    flight: Flight | None
+    started: float
+    cause: str
+    changed: tuple[str, ...] = ()
+    fallback: StoredResponse | None = None
+    settled: bool = field(default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Send this page; ``age`` in seconds. ``collapsed``: it waited for another request's page."""
+
+    page: StoredResponse
+    age: int
+    ttl: int
+    collapsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Send this expired page; with a ticket, also refresh it behind the client's back."""
+
+    page: StoredResponse
+    age: int
+    ttl: int
+    ticket: Ticket | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Run the application with the plan's view, collect its response, then admit or abandon."""
+
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until ``flight`` lands or ``deadline`` (monotonic seconds), then look up again."""
+
+    flight: Flight
+    plan: Plan
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """Run the application with the untouched request; store nothing."""
+
+    reason: Reason
+
+
+Verdict = Hit | Stale | Forward | Wait | Bypass
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The response is stored (or, without room, at least whole and handed to those who waited)."""
+
+    page: StoredResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The response is not stored: it goes to the client as the application made it."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """What ``invalidate`` did: the namespaces whose token it replaced.
+
+    ``again`` says that it was called while a request is handled, and acts once more when the
+    handler has ended.
+    """
+
+    namespaces: tuple[str, ...]
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the cache holds for a request, asked without changing anything.
+
+    ``state``: ``fresh``, ``stale`` (over its ttl), ``invalidated``, ``absent`` or ``uncacheable``.
+    ``age`` and ``render_seconds`` in seconds; ``changed``: the namespaces it was forgotten by.
+    """
+
+    state: str
+    rule: str | None = None
+    namespaces: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    age: float | None = None
+    render_seconds: float | None = None
+    reason: str | None = None

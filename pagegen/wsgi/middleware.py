@@ -1,0 +1,130 @@
+"""Dispatch of one WSGI request on the engine's verdict."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore, Lock
+from time import monotonic
+from typing import Final, assert_never
+
+from .. import status
+from ..cache import PageCache
+from ..law.storing import Refusal
+from ..messages import Fields, Request
+from ..stepping import step
+from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from .requests import read_request, view_environ
+from .responses import Collector, Watcher, send_page
+from .types import Environ, StartResponse, Write, WSGIApp
+
+log = logging.getLogger("pagegen.wsgi")
+
+#: Threads that refresh expired pages, and pages that may wait for one of them.
+REFRESHERS: Final = 4
+MAX_REFRESHES: Final = 32
+
+
+class PageCacheMiddleware:
+    """Answers from the cache what it can, and runs the application for the rest."""
+
+    def __init__(self, app: WSGIApp, *, cache: PageCache) -> None:
+        self.app = app
+        self.cache = cache
+        self._engine = cache.engine
+        self._tell = cache.engine.settings.cache_status
+        self._refresher = _Refresher()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """One request."""
+        request = read_request(environ)
+        verdict: Verdict = step(self._engine.look_up(request))
+        while isinstance(verdict, Wait):
+            self._wait(verdict)
+            verdict = step(self._engine.look_up(request, verdict))
+        if isinstance(verdict, Hit):
+            return self._send_page(start_response, request, verdict)
+        if isinstance(verdict, Forward):
+            return self._forward(environ, start_response, request, verdict.ticket)
+        if isinstance(verdict, Stale):
+            if verdict.ticket is not None:
+                self._refresh(environ, request, verdict.ticket)
+            return self._send_page(start_response, request, verdict)
+        if isinstance(verdict, Bypass):
+            return self._bypass(environ, start_response, request, verdict)
+        assert_never(verdict)
+
+    def _wait(self, wait: Wait) -> None:
+        """Until the flight has ended or patience has; the engine looks at what came of it."""
+        try:
+            wait.flight.future.result(timeout=max(0.0, wait.deadline - monotonic()))
+        except TimeoutError:
+            pass
+        except BaseException:
+            self._engine.leave(wait)
+            raise
+
+    def _send_page(
+        self, start_response: StartResponse, request: Request, hit: Hit | Stale
+    ) -> Iterable[bytes]:
+        more: Fields = (("Age", str(hit.age)),)
+        if self._tell:
+            more += (("Cache-Status", status.of_hit(hit)),)
+        return send_page(start_response, request, hit.page, more)
+
+    def _bypass(
+        self, environ: Environ, start_response: StartResponse, request: Request, verdict: Bypass
+    ) -> Iterable[bytes]:
+        telling = status.of_bypass(verdict) if self._tell else None
+        watcher = Watcher(self._engine, request, start_response, telling)
+        return watcher.run(self.app, environ)
+
+    def _forward(
+        self, environ: Environ, start_response: StartResponse, request: Request, ticket: Ticket
+    ) -> Iterable[bytes]:
+        collector = Collector(self._engine, ticket, request, start_response)
+        view = self._engine.view(ticket, request)
+        return collector.run(self.app, view_environ(environ, view))
+
+    def _refresh(self, environ: Environ, request: Request, ticket: Ticket) -> None:
+        """Render an expired page anew while its old self is served (RFC 5861 §3)."""
+
+        def nowhere(*_: object) -> Write:
+            return lambda _data: None
+
+        def refresh() -> None:
+            try:
+                response = self._forward(environ, nowhere, request, ticket)
+                for _ in response:
+                    pass
+                getattr(response, "close", lambda: None)()
+            except Exception:
+                log.exception("an expired page could not be refreshed")
+
+        if not self._refresher.submit(refresh):
+            step(self._engine.abandon(ticket, Refusal.FAILED))
+
+
+class _Refresher:
+    """A few threads of this process; a child after ``fork`` gets its own."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process = 0
+        self._threads: ThreadPoolExecutor | None = None
+        self._places = BoundedSemaphore(MAX_REFRESHES)
+
+    def submit(self, work: Callable[[], None]) -> bool:
+        """Run work in a thread; False when too much waits already."""
+        with self._lock:
+            if self._threads is None or self._process != os.getpid():
+                self._process = os.getpid()
+                self._threads = ThreadPoolExecutor(REFRESHERS, "pagegen-refresh")
+                self._places = BoundedSemaphore(MAX_REFRESHES)
+        places = self._places
+        if not places.acquire(blocking=False):
+            return False
+        self._threads.submit(work).add_done_callback(lambda _: places.release())
+        return True

@@ -1,0 +1,101 @@
+"""Reading a WSGI environ, and making the one that the handler of a cacheable request may see."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+from urllib.parse import quote
+
+from ..identification import inside
+from ..messages import Request
+from ..verdicts import View
+from .types import Environ
+
+# What a handler may see of the environ although it is not keyed: it follows from the server or the
+# path, never from who asks.
+_KEPT: Final = (
+    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "SERVER_NAME", "SERVER_PORT", "SERVER_SOFTWARE",
+    "GATEWAY_INTERFACE", "wsgi.version", "wsgi.url_scheme", "wsgi.errors", "wsgi.multithread",
+    "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper",
+)  # fmt: skip
+# Where servers put the raw request target: uWSGI, mod_wsgi and Werkzeug the first, gunicorn the
+# second.
+_RAW_TARGETS: Final = ("REQUEST_URI", "RAW_URI")
+_NOBODY: Final = "0.0.0.0"  # noqa: S104 - an address that nobody has, not one to bind to
+_KEYS: Final[dict[str, str]] = {
+    "content-length": "CONTENT_LENGTH",
+    "content-type": "CONTENT_TYPE",
+}
+
+
+class EnvironFields:
+    """Request fields read from an environ; see :class:`~pagegen.messages.RequestFields`."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def get(self, name: str) -> str | None:
+        """The combined value of a field (name in lower case)."""
+        value: str | None = self._environ.get(_KEYS.get(name) or _key(name))
+        # An empty CONTENT_LENGTH is how CGI says that there is none.
+        return None if value == "" and name == "content-length" else value
+
+
+def _key(name: str) -> str:
+    # Only names that rules and laws ask for come here, so this stays small.
+    return _KEYS.setdefault(name, "HTTP_" + name.upper().replace("-", "_"))
+
+
+def read_request(environ: Environ) -> Request:
+    """The request of an environ. Raises only for an environ that is none."""
+    root = _text(environ.get("SCRIPT_NAME", ""))
+    raw: str | None = next((environ[name] for name in _RAW_TARGETS if name in environ), None)
+    if raw is not None:
+        raw = raw.partition("?")[0]
+        if root:
+            raw = raw.removeprefix(quote(root))
+    return Request(
+        environ["REQUEST_METHOD"],
+        environ.get("wsgi.url_scheme", "http"),
+        root,
+        _text(environ.get("PATH_INFO", "")),
+        raw,
+        environ.get("QUERY_STRING", ""),
+        EnvironFields(environ),
+        environ,
+    )
+
+
+def _text(native: str) -> str:
+    """PEP 3333 text (bytes in disguise) as Unicode; what is no UTF-8 becomes U+FFFD, a doubt."""
+    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+
+
+def view_environ(environ: Environ, view: View) -> Environ:
+    """The environ as the handler of a cacheable request may see it."""
+    seen: Environ = {key: environ[key] for key in _KEPT if key in environ}
+    seen["SERVER_PROTOCOL"] = "HTTP/1.1"
+    seen["REMOTE_ADDR"] = _NOBODY
+    seen["QUERY_STRING"] = view.query
+    seen["wsgi.input"] = io.BytesIO()
+    seen["pagegen.identities"] = dict(view.identities)
+    for name, value in view.fields:
+        seen[_key(name)] = value
+    for name in _RAW_TARGETS:
+        if name in environ:
+            path = environ[name].partition("?")[0]
+            seen[name] = f"{path}?{view.query}" if view.query else path
+    for names in view.context:
+        _reveal(environ, seen, names)
+    return seen
+
+
+def _reveal(environ: Environ, seen: Environ, path: tuple[str, ...]) -> None:
+    """Show the environ's key that a dotted path starts with; keys may hold dots themselves."""
+    for length in range(len(path), 0, -1):
+        key = ".".join(path[:length])
+        if key in environ and inside(environ, path) is not None:
+            seen[key] = environ[key]
+            return

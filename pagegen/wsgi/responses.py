@@ -1,0 +1,338 @@
+"""Sending pages, and passing the application's responses on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from .. import status
+from ..collecting import Collection
+from ..engine import Engine
+from ..exchange import Exchange, handling
+from ..law.storing import Refusal
+from ..law.unsafe import SAFE
+from ..law.validation import not_modified
+from ..messages import Fields, Request, ResponseHead, StoredResponse
+from ..stepping import step
+from ..verdicts import Admitted, Refused, Ticket
+from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
+
+log = logging.getLogger("pagegen.wsgi")
+
+
+def send_page(
+    start_response: StartResponse, request: Request, page: StoredResponse, more: Fields = ()
+) -> list[bytes]:
+    """Send a stored page, its 304 or its HEAD form."""
+    if not_modified(request.fields, page):
+        start_response("304 Not Modified", [*page.not_modified_fields, *more])
+        return []
+    start_response(page.status_line, [*page.fields, *more])
+    return [] if request.method == "HEAD" else [page.body]
+
+
+def _head(status_line: str, headers: Iterable[tuple[str, str]]) -> ResponseHead:
+    code, _, reason = status_line.partition(" ")
+    return ResponseHead(int(code) if code.isdigit() else 0, tuple(headers), reason)
+
+
+class Watcher:
+    """Passes a response on untouched, and invalidates what its request owes before it leaves.
+
+    A response to a safe method that owes nothing is the application's own object; so is a list, and
+    a file that the server sends by itself.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        start_response: StartResponse,
+        telling: str | None,
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._start_response = start_response
+        self._telling = telling
+        self._exchange = Exchange()
+        self._watching = request.method not in SAFE
+        self._chunks = 0
+        self._iterator: Iterator[bytes] = iter(())
+        self._close: Callable[[], object] | None = None
+
+    def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
+        """The application's response, watched as far as there is something to watch."""
+        intervene = self._watching or self._telling
+        try:
+            with handling(self._exchange):
+                start = self.start_response if intervene else self._start_response
+                iterable = app(environ, start)
+        except BaseException:
+            self._settle()
+            raise
+        wrapper = environ.get("wsgi.file_wrapper")
+        ended = isinstance(iterable, (list, tuple)) or (
+            isinstance(wrapper, type) and isinstance(iterable, wrapper)
+        )
+        if ended or not (self._watching or self._exchange.owed):
+            self._settle()
+            return iterable
+        self._iterator = iter(iterable)
+        self._close = getattr(iterable, "close", None)
+        return self
+
+    def start_response(
+        self, status_line: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Write:
+        """The ``start_response`` of the application."""
+        if self._watching:
+            head = _head(status_line, headers)
+            self._exchange.owe(self._engine.forgotten_by(self._request, head))
+        if self._telling:
+            headers = [*headers, ("Cache-Status", self._telling)]
+        more = (exc_info,) if exc_info else ()
+        write = self._start_response(status_line, headers, *more)
+        return self._writing(write) if self._watching else write
+
+    def _writing(self, write: Write) -> Write:
+        def settle_and_write(data: bytes) -> None:
+            self._settle()
+            write(data)
+
+        return settle_and_write
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            with handling(self._exchange):
+                chunk = next(self._iterator)
+        except BaseException:
+            # One piece was settled a moment ago; a longer response may have written since.
+            if self._chunks != 1:
+                self._settle()
+            raise
+        self._chunks += 1
+        if self._chunks == 1:
+            self._settle()
+        return chunk
+
+    def close(self) -> None:
+        """The server's last word; the application's ``close`` may be where it commits."""
+        close, self._close = self._close, None
+        if close is None:
+            return
+        try:
+            with handling(self._exchange):
+                close()
+        finally:
+            self._settle()
+
+    def _settle(self) -> None:
+        step(self._engine.settle(self._exchange))
+
+
+class Collector:
+    """Passes a response on chunk by chunk while collecting it, and admits it before its end.
+
+    ``start_response`` is held until there is a first piece (PEP 3333 asks servers for no less), so
+    a page whose body comes in one piece leaves with its validator, or as the 304 that the client
+    asked for. ``_collection`` is None once the response cannot be stored: then all passes straight
+    through.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ticket: Ticket,
+        request: Request,
+        start_response: StartResponse,
+    ) -> None:
+        self._engine = engine
+        self._ticket = ticket
+        self._request = request
+        self._start_response = start_response
+        self._tell = engine.settings.cache_status
+        self._exchange = Exchange(ticket.plan.slot)
+        self._head: ResponseHead | None = None
+        self._status_line = ""
+        self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._server_write: Write | None = None
+        self._replacing = False
+        self._ended = False
+        self._ready: list[bytes] = []
+        self._iterator: Iterator[bytes] = iter(())
+        self._app_close: Callable[[], object] | None = None
+
+    # The application's side -------------------------------------------------------------------
+
+    def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
+        """Run the application up to its first piece, or to its end when that is all there is."""
+        try:
+            with handling(self._exchange):
+                iterable = app(environ, self.start_response)
+            self._app_close = getattr(iterable, "close", None)
+            if self._collection is None and self._server_write is not None:
+                self._settle()
+                return iterable
+            self._iterator = iter(iterable)
+            while not self._ready and not self._ended:
+                self._pull()
+        except Exception:
+            rescued = self._rescue()
+            self._close_quietly()
+            if rescued is None:
+                raise
+            log.exception("the application failed; an expired page was served in its place")
+            return rescued
+        except BaseException:
+            self._close_quietly()
+            raise
+        return self
+
+    def start_response(
+        self, status_line: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Write:
+        """The ``start_response`` of the application."""
+        if self._server_write is not None:
+            try:
+                return self._start_response(
+                    status_line, headers, *((exc_info,) if exc_info else ())
+                )
+            finally:
+                exc_info = None
+        if self._head is not None and not exc_info:
+            raise AssertionError("start_response() was called again without exc_info")
+        self._status_line, self._head = status_line, _head(status_line, headers)
+        if self._collection is not None:
+            self._judge(self._head, self._collection)
+        return self.write
+
+    def _judge(self, head: ResponseHead, collection: Collection) -> None:
+        collection.expect(head)
+        refusal = self._engine.refusal(self._ticket, head)
+        self._replacing = (
+            refusal is not None and head.status >= 500 and self._ticket.fallback is not None
+        )
+        if refusal is not None and not self._replacing:
+            self._give_up(refusal)
+
+    def write(self, data: bytes) -> None:
+        """The ``write`` callable that ``start_response`` returns."""
+        piece = self._take(data)
+        if piece is not None and self._server_write is not None:
+            self._server_write(piece)
+
+    def _take(self, data: bytes) -> bytes | None:
+        """Collect a piece; returns what is to be sent now, None to hold it."""
+        if self._replacing:
+            return None
+        if self._collection is None:
+            self._begin()
+            return data
+        refusal = self._collection.take(data)
+        if refusal is not None:
+            held = self._collection.release()
+            self._give_up(refusal)
+            return held + data
+        if self._collection.holding or not data:
+            return None
+        if self._head is not None:
+            self._begin(self._engine.added_fields(self._ticket, self._head))
+        return data
+
+    def _give_up(self, refusal: Refusal) -> None:
+        """Stop collecting: wake those who wait, and let the head go."""
+        self._collection = None
+        self._begin((), step(self._engine.abandon(self._ticket, refusal)))
+
+    def _begin(self, fields: Fields = (), refused: Refused | None = None) -> None:
+        """Send the head, unless it has left already."""
+        if self._server_write is not None or self._head is None:
+            return
+        if self._tell:
+            telling = status.of_forward(self._ticket, refused, stored=False)
+            fields = (*fields, ("Cache-Status", telling))
+        self._server_write = self._start_response(self._status_line, [*self._head.fields, *fields])
+
+    # The server's side ------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while not self._ready:
+            if self._ended:
+                raise StopIteration
+            self._pull()
+        return self._ready.pop(0)
+
+    def _pull(self) -> None:
+        """One step of the application: puts what is to be sent into ``_ready``."""
+        try:
+            with handling(self._exchange):
+                chunk = next(self._iterator)
+        except StopIteration:
+            self._ended = True
+            self._finish()
+            return
+        piece = self._take(chunk)
+        if piece is not None:
+            self._ready.append(piece)
+
+    def _finish(self) -> None:
+        """The application has said all: admit, settle, and send what was held."""
+        if self._replacing:
+            self._ready.extend(self._rescue() or ())
+            return
+        if self._collection is None or self._head is None:
+            self._settle()
+            return
+        with handling(self._exchange):
+            admission = self._engine.admit(self._ticket, self._head, self._collection.body())
+            outcome = step(admission)
+        self._settle()
+        if isinstance(outcome, Admitted) and self._server_write is None:
+            telling = status.of_forward(self._ticket, None, stored=True)
+            more: Fields = (("Cache-Status", telling),) if self._tell else ()
+            page = send_page(self._start_response, self._request, outcome.page, more)
+            self._ready.extend(page)
+            return
+        self._begin((), outcome if isinstance(outcome, Refused) else None)
+        if held := self._collection.release():
+            self._ready.append(held)
+
+    def _rescue(self) -> list[bytes] | None:
+        """Serve the expired page in place of a failure (RFC 5861 §4); None where it cannot be."""
+        hit = self._engine.rescue(self._ticket)
+        if hit is None or self._server_write is not None or self._collection is None:
+            return None
+        self._settle()
+        more: Fields = (("Age", str(hit.age)),)
+        if self._tell:
+            more += (("Cache-Status", status.of_hit(hit)),)
+        return send_page(self._start_response, self._request, hit.page, more)
+
+    def close(self) -> None:
+        """Called by the server once, early when the client has gone."""
+        close, self._app_close = self._app_close, None
+        try:
+            if close is not None:
+                with handling(self._exchange):
+                    close()
+        finally:
+            if not self._ticket.settled:
+                refusal = Refusal.INCOMPLETE if self._head is not None else Refusal.FAILED
+                step(self._engine.abandon(self._ticket, refusal))
+            self._settle()
+
+    def _close_quietly(self) -> None:
+        """After a failure: the server gets no iterable, so nobody else will close it."""
+        try:
+            self.close()
+        except Exception:
+            log.exception("close() of the application's response failed")
+
+    def _settle(self) -> None:
+        step(self._engine.settle(self._exchange))
