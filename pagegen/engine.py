@@ -97,10 +97,9 @@ class Engine:
     async def look_up(self, request: Request, after: Wait | None = None) -> Verdict:
         """What to do with a request. ``after``: the wait that has just ended for it."""
         plan = after.plan if after is not None else self._planner.plan(request)
-        if type(plan) is Bypass:
+        if isinstance(plan, Bypass):
             self.counters.count(f"bypass:{plan.reason}")
             return plan
-        assert isinstance(plan, Plan)
         if after is not None:
             self.leave(after)
             result = after.flight.result

@@ -6,7 +6,7 @@
     ├── ConfigError         a rule or the file is wrong: raised at start, never later
     ├── NamespaceError      a namespace's name is not one: a mistake in the calling code
     └── StoreError          the store did not do what it was asked
-        └── InvalidationError   somebody was about to be told that pages are gone, and they may not be
+        └── InvalidationError   pages that somebody took for gone may still be served
 
 A request never raises any of these: doubts about a request are verdicts (``Bypass``), a store that
 fails while a page is looked up or admitted is a miss.

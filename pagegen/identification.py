@@ -24,7 +24,7 @@ MAX_LENGTH: Final = 4096
 Answer = str | int | None
 
 
-class Doubt(Exception):
+class DoubtError(Exception):
     """A source raised, or answered with something that identifies nobody for sure."""
 
 
@@ -55,18 +55,18 @@ class Identifier:
                 self._function(source)
 
     def ask(self, request: Request) -> Identified:
-        """The first answer; raises ``Doubt``, logged once per source."""
+        """The first answer; raises ``DoubtError``, logged once per source."""
         name = self.identity.name
         for position, source in enumerate(self.identity.sources):
             try:
                 value = _answer(self._read(source, request))
             except Exception as error:
                 self._complain(source, error)
-                raise Doubt(f"identity {name}: {source}") from error
+                raise DoubtError(f"identity {name}: {source}") from error
             if value is not None:
                 return Identified(name, value, position, source)
         if self.identity.anonymous == "bypass":
-            raise Doubt(f"identity {name}: nobody")
+            raise DoubtError(f"identity {name}: nobody")
         return Identified(name, None, None, None)
 
     def _read(self, source: Source, request: Request) -> object:
@@ -98,10 +98,10 @@ class Identifier:
 
 
 def one_cookie(request: Request, name: str) -> str | None:
-    """The value of a cookie; raises ``Doubt`` when it was sent twice."""
+    """The value of a cookie; raises ``DoubtError`` when it was sent twice."""
     found = [value for key, value in cookies(request.fields.get("cookie")) if key == name]
     if len(found) > 1:
-        raise Doubt(f"cookie {name} came {len(found)} times")
+        raise DoubtError(f"cookie {name} came {len(found)} times")
     return found[0] if found else None
 
 

@@ -6,6 +6,7 @@ bypass, and the application itself decides what to say of ``?start=abc``.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -261,8 +262,6 @@ def _check_name(field: str, name: object) -> None:
 
 def check_keys(table: Mapping[Any, Any], known: set[str], field: str | None) -> None:
     """Refuse keys that nobody reads, with the nearest known one as the remedy."""
-    import difflib
-
     for key in table:
         if key in known:
             continue

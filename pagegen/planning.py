@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from . import queries
 from .fields import cookies
-from .identification import Doubt, Identified, Identifier, one_cookie
+from .identification import DoubtError, Identified, Identifier, one_cookie
 from .identities import Source
 from .keys import KEY_FORMAT, encode, slot
 from .messages import Request
@@ -219,13 +219,13 @@ class Planner:
                 (name, keyed.read(name, one_cookie(request, name)))
                 for name, keyed in rule.keyed_cookies.items()
             ]
-        except Doubt:
+        except DoubtError:
             return _BYPASS[Reason.COOKIE]
         if not all(sure for _, (sure, _) in jar):
             return _BYPASS[Reason.COOKIE]
         try:
             people = tuple(self._identifiers[name].ask(request) for name in rule.identities)
-        except Doubt:
+        except DoubtError:
             return _BYPASS[Reason.IDENTITY]
         plan = self._compose(
             target, tuple(headers), tuple((name, value) for name, (_, value) in jar), people
@@ -298,7 +298,7 @@ class Planner:
         return Plan(plan.rule, plan.key, plan.slot, plan.namespaces, view, keyed)
 
     def view(self, plan: Plan, request: Request) -> View:
-        """What the handler sees, with what passes through unkeyed: made only when it really runs."""
+        """What the handler sees, what passes through unkeyed included: made only to run it."""
         names = (*self._passthrough, *plan.rule.passthrough)
         view = plan.view
         present = {name for name, _ in view.fields}

@@ -20,7 +20,7 @@ _WIRE_NAMES: Final[dict[str, bytes]] = {}
 
 
 class ScopeFields:
-    """Request fields read from an ASGI header list; see :class:`~pagegen.messages.RequestFields`."""
+    """Request fields of an ASGI header list; see :class:`~pagegen.messages.RequestFields`."""
 
     __slots__ = ("_map",)
 
@@ -118,6 +118,7 @@ class Silence:
         self._asked = False
 
     async def __call__(self) -> Message:
+        """The next message that the handler may see."""
         if not self._asked:
             self._asked = True
             return {"type": "http.request", "body": b"", "more_body": False}

@@ -48,7 +48,7 @@ def _with_fields(message: Message, fields: Iterable[tuple[str, str]]) -> Message
 
 
 class Watcher:
-    """Passes a response on untouched, and invalidates what its request owes before its last byte."""
+    """Passes a response on untouched, and invalidates what is owed before its last byte."""
 
     def __init__(
         self,

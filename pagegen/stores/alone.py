@@ -10,9 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+fcntl: Any = None
+with suppress(ImportError):  # Windows has none
+    import fcntl
 
 log = logging.getLogger("pagegen.stores")
 
@@ -48,9 +53,7 @@ def warn_of_company(site: str) -> bool:
 
 def _take(path: Path) -> bool:
     """Whether the lock is ours now. Where files cannot be locked, nobody is accused."""
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return True
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)

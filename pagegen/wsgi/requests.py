@@ -29,7 +29,7 @@ _KEYS: Final[dict[str, str]] = {
 
 
 class EnvironFields:
-    """Request fields read from an environ; see :class:`~pagegen.messages.RequestFields`."""
+    """Request fields of an environ; see :class:`~pagegen.messages.RequestFields`."""
 
     __slots__ = ("_environ",)
 
