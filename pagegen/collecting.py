@@ -14,7 +14,7 @@ class Collection:
     because one byte more would show that the length was a lie.
     """
 
-    __slots__ = ("_declared", "_held", "_length", "_limit", "_pieces")
+    __slots__ = ("_declared", "_held", "_holds_all", "_length", "_limit", "_pieces")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -22,6 +22,11 @@ class Collection:
         self._pieces: list[bytes] = []
         self._length = 0
         self._held = b""
+        self._holds_all = False
+
+    def hold_all(self) -> None:
+        """Hold every piece: all of them are there already, so nobody waits for them."""
+        self._holds_all = True
 
     def expect(self, head: ResponseHead) -> None:
         """Learn the length that the head promises."""
@@ -35,14 +40,14 @@ class Collection:
         if self._length > self._limit:
             return Refusal.TOO_LARGE
         self._pieces.append(piece)
-        if self._declared == self._length:
+        if self.holding:
             self._held += piece
         return None
 
     @property
     def holding(self) -> bool:
-        """Whether the last piece completed the promised length."""
-        return self._declared == self._length
+        """Whether the last piece is held back."""
+        return self._holds_all or self._declared == self._length
 
     def release(self) -> bytes:
         """What was held and may leave now; empty the second time."""

@@ -59,6 +59,9 @@ TOKEN_BYTES: Final = 16
 #: Tokens live at least this long, and twice as long as any rule's pages: a token that goes before
 #: its pages makes them misses.
 MIN_TOKEN_TTL: Final = 30 * 86_400.0
+#: Seconds for which an expired page stays where it is, so that a miss can say what became of it.
+#: Eviction takes it earlier when its place is wanted.
+LINGER: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +242,8 @@ class Engine:
             return await self.abandon(ticket, refusal)
         now = self._sources.now()
         page = stored_response(ticket, head, body, now)
-        keep = (
-            page.fresh_until - now + max(plan.rule.stale_while_revalidate, plan.rule.stale_if_error)
-        )
+        windows = max(plan.rule.stale_while_revalidate, plan.rule.stale_if_error)
+        keep = page.fresh_until - now + windows + LINGER
         try:
             kept = await self.store.write_page(plan.slot, page, keep)
         except Exception as error:

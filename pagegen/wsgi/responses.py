@@ -176,6 +176,8 @@ class Collector:
             if self._collection is None and self._server_write is not None:
                 self._settle()
                 return iterable
+            if self._collection is not None and isinstance(iterable, (list, tuple)):
+                self._collection.hold_all()
             self._iterator = iter(iterable)
             while not self._ready and not self._ended:
                 self._pull()

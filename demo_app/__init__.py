@@ -1,0 +1,1 @@
+"""A catalogue of reusable web packages: the demonstration of pagegen."""
