@@ -112,8 +112,10 @@ class Planner:
         self, book: RuleBook, *, site: str, release: str, passthrough: tuple[str, ...]
     ) -> None:
         self._book = book
-        self._site = site
-        self._release = release
+        ours = encode(("pagegen", KEY_FORMAT, site, release))
+        self._rule_heads = {
+            rule.name: ours + encode((rule.name, rule.fingerprint)) for rule in book.rules
+        }
         self._passthrough = passthrough
         self._identifiers = {name: Identifier(i) for name, i in book.identities.items()}
         self._memo: dict[tuple[str, ...], Plan | _Target | Bypass] = {}
@@ -196,14 +198,9 @@ class Planner:
         )
 
     def _key_head(self, request: Request, rule: Rule, host: str, query: Query) -> bytes:
-        return encode(
-            (
-                ("pagegen", KEY_FORMAT, self._site, self._release),
-                (rule.name, rule.fingerprint),
-                (request.scheme, host, request.root, request.path, _spelling(request)),
-                query.values,
-            )
-        )
+        """The key's part that target and host give. Encodings end by themselves, so they join."""
+        place = (request.scheme, host, request.root, request.path, _spelling(request))
+        return self._rule_heads[rule.name] + encode(place) + encode(query.values)
 
     def _complete(self, target: _Target, request: Request) -> Plan | Bypass:
         """Add what the client's headers, cookies and identity say."""

@@ -19,6 +19,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -37,6 +38,8 @@ T = TypeVar("T")
 
 #: Seconds after which a request of a scenario is taken to hang.
 PATIENCE: Final = 30.0
+#: Handlers of one asynchronous scenario that may run at one time.
+MAX_HANDLERS: Final = 128
 
 
 class FakeClock:
@@ -238,6 +241,8 @@ class Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        # Every handler of a crowd must find a thread, or barriers among them never open.
+        self.loop.set_default_executor(ThreadPoolExecutor(MAX_HANDLERS))
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 

@@ -158,6 +158,8 @@ class Collector:
         self._head: ResponseHead | None = None
         self._status_line = ""
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._begun = False
+        self._judged = False
         self._server_write: Write | None = None
         self._replacing = False
         self._ended = False
@@ -173,7 +175,8 @@ class Collector:
             with handling(self._exchange):
                 iterable = app(environ, self.start_response)
             self._app_close = getattr(iterable, "close", None)
-            if self._collection is None and self._server_write is not None:
+            self._judge()
+            if self._collection is None and self._begun:
                 self._settle()
                 return iterable
             if self._collection is not None and isinstance(iterable, (list, tuple)):
@@ -197,7 +200,7 @@ class Collector:
         self, status_line: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Write:
         """The ``start_response`` of the application."""
-        if self._server_write is not None:
+        if self._begun:
             try:
                 return self._start_response(
                     status_line, headers, *((exc_info,) if exc_info else ())
@@ -207,15 +210,17 @@ class Collector:
         if self._head is not None and not exc_info:
             raise AssertionError("start_response() was called again without exc_info")
         self._status_line, self._head = status_line, _head(status_line, headers)
-        if self._collection is not None:
-            self._judge(self._head, self._collection)
         return self.write
 
-    def _judge(self, head: ResponseHead, collection: Collection) -> None:
-        collection.expect(head)
-        refusal = self._engine.refusal(self._ticket, head)
+    def _judge(self) -> None:
+        """Decide by the head, once; not before a first piece, until which it may be replaced."""
+        if self._judged or self._head is None or self._collection is None:
+            return
+        self._judged = True
+        self._collection.expect(self._head)
+        refusal = self._engine.refusal(self._ticket, self._head)
         self._replacing = (
-            refusal is not None and head.status >= 500 and self._ticket.fallback is not None
+            refusal is not None and self._head.status >= 500 and self._ticket.fallback is not None
         )
         if refusal is not None and not self._replacing:
             self._give_up(refusal)
@@ -228,6 +233,7 @@ class Collector:
 
     def _take(self, data: bytes) -> bytes | None:
         """Collect a piece; returns what is to be sent now, None to hold it."""
+        self._judge()
         if self._replacing:
             return None
         if self._collection is None:
@@ -251,8 +257,9 @@ class Collector:
 
     def _begin(self, fields: Fields = (), refused: Refused | None = None) -> None:
         """Send the head, unless it has left already."""
-        if self._server_write is not None or self._head is None:
+        if self._begun or self._head is None:
             return
+        self._begun = True
         if self._tell:
             telling = status.of_forward(self._ticket, refused, stored=False)
             fields = (*fields, ("Cache-Status", telling))
@@ -285,6 +292,7 @@ class Collector:
 
     def _finish(self) -> None:
         """The application has said all: admit, settle, and send what was held."""
+        self._judge()
         if self._replacing:
             self._ready.extend(self._rescue() or ())
             return
@@ -295,7 +303,7 @@ class Collector:
             admission = self._engine.admit(self._ticket, self._head, self._collection.body())
             outcome = step(admission)
         self._settle()
-        if isinstance(outcome, Admitted) and self._server_write is None:
+        if isinstance(outcome, Admitted) and not self._begun:
             telling = status.of_forward(self._ticket, None, stored=True)
             more: Fields = (("Cache-Status", telling),) if self._tell else ()
             page = send_page(self._start_response, self._request, outcome.page, more)
@@ -308,7 +316,7 @@ class Collector:
     def _rescue(self) -> list[bytes] | None:
         """Serve the expired page in place of a failure (RFC 5861 §4); None where it cannot be."""
         hit = self._engine.rescue(self._ticket)
-        if hit is None or self._server_write is not None or self._collection is None:
+        if hit is None or self._begun or self._collection is None:
             return None
         self._settle()
         more: Fields = (("Age", str(hit.age)),)
