@@ -108,6 +108,7 @@ class Engine:
             result = after.flight.result
             if isinstance(result, StoredResponse):
                 return self._hit(result, self._sources.now(), collapsed=True)
+        landings = self._flights.landings
         try:
             page, tokens = await self.store.read(plan.slot, plan.namespaces)
         except Exception as error:
@@ -116,7 +117,13 @@ class Engine:
         fitness = reuse.fitness(page, plan.key, tokens, now)
         if fitness is Fitness.FRESH and page is not None:
             return self._hit(page, now)
-        return await self._missed(plan, request, Reading(page, tokens), fitness, after)
+        if request.method == "HEAD":
+            self.counters.count(f"bypass:{Reason.HEAD_MISS}")
+            return bypass(Reason.HEAD_MISS)
+        verdict = await self._missed(plan, Reading(page, tokens), fitness, after)
+        if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
+            return await self._look_again(verdict)
+        return verdict
 
     def _hit(self, page: StoredResponse, now: float, *, collapsed: bool = False) -> Hit:
         self.counters.count("collapsed" if collapsed else "hit")
@@ -125,15 +132,11 @@ class Engine:
     async def _missed(
         self,
         plan: Plan,
-        request: Request,
         reading: Reading,
         fitness: Fitness,
         after: Wait | None,
     ) -> Verdict:
         expired = reading.page if fitness is Fitness.EXPIRED else None
-        if request.method == "HEAD":
-            self.counters.count(f"bypass:{Reason.HEAD_MISS}")
-            return bypass(Reason.HEAD_MISS)
         try:
             generation = await self._generation(plan, reading.tokens)
         except Exception as error:
@@ -183,7 +186,29 @@ class Engine:
             self.counters.count("bench-full")
             return self._forward(ticket)
         deadline = after.deadline if after else now + self.settings.max_wait
+        self.counters.count("wait")
         return Wait(flight, plan, deadline)
+
+    async def _look_again(self, verdict: Forward | Stale) -> Verdict:
+        """After getting the lock, look again: a flight landed between our read and our own flight,
+        and its page may be the one that we are about to render.
+        """
+        ticket = verdict.ticket
+        if ticket is None or ticket.flight is None:
+            return verdict
+        plan = ticket.plan
+        try:
+            page, tokens = await self.store.read(plan.slot, plan.namespaces)
+        except BaseException as error:
+            self._settle(ticket, Outcome.FAILED)
+            if isinstance(error, Exception):
+                return self._store_failed(error)
+            raise
+        now = self._sources.now()
+        if page is None or reuse.fitness(page, plan.key, tokens, now) is not Fitness.FRESH:
+            return verdict
+        self._settle(ticket, page if tokens == ticket.generation else Outcome.FAILED)
+        return self._hit(page, now)
 
     def _usable(self, expired: StoredResponse | None, window: float) -> StoredResponse | None:
         """The expired page while it is within its stale window (RFC 5861)."""

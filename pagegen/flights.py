@@ -68,6 +68,8 @@ class Flights:
         self._now = now
         self._max_waiters = max_waiters
         self._waiting = 0
+        #: Flights that have landed so far: who reads it before and after knows whether one has.
+        self.landings = 0
         self._flying: dict[tuple[bytes, tuple[bytes, ...]], Flight] = {}
         self._apart: OrderedDict[bytes, float] = OrderedDict()
         self._lock = Lock()
@@ -100,6 +102,7 @@ class Flights:
     def land(self, flight: Flight, page: StoredResponse) -> None:
         """Hand the page to all who wait."""
         with self._lock:
+            self.landings += 1
             self._apart.pop(flight.key[0], None)
         self._end(flight, page)
 

@@ -85,8 +85,12 @@ class PageCacheMiddleware:
         self, environ: Environ, start_response: StartResponse, request: Request, ticket: Ticket
     ) -> Iterable[bytes]:
         collector = Collector(self._engine, ticket, request, start_response)
-        view = self._engine.view(ticket, request)
-        return collector.run(self.app, view_environ(environ, view))
+        try:
+            seen = view_environ(environ, self._engine.view(ticket, request))
+        except BaseException:
+            collector.close()
+            raise
+        return collector.run(self.app, seen)
 
     def _refresh(self, environ: Environ, request: Request, ticket: Ticket) -> None:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""

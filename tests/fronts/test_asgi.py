@@ -214,7 +214,8 @@ def test_what_a_write_owes_is_settled_before_its_last_byte_and_when_it_has_ended
 
     async def app(made: Any, receive: Any, send: Any) -> None:
         if made["method"] == "GET":
-            return await sending(START, piece(b"x"))(made, receive, send)
+            await sending(START, piece(b"x"))(made, receive, send)
+            return
         await send(SIZED)
         await send(piece(b"hello", more=True))
         assert state() == "invalidated"

@@ -205,9 +205,7 @@ def test_repeated_and_connection_fields(scenario: MakeScenario) -> None:
 
 
 def test_rules_that_forbid_caching_are_a_bypass(scenario: MakeScenario) -> None:
-    stage = scenario(
-        Rule(path="/admin/**", cache=False), Rule(path="/**", share="public", ttl=60)
-    )
+    stage = scenario(Rule(path="/admin/**", cache=False), Rule(path="/**", share="public", ttl=60))
     assert stage.get("/admin/users").trace == "bypass: rule"
     assert stage.get("/admin").trace == "bypass: rule"
     assert stage.get("/administrators").trace == "uri-miss, stored"

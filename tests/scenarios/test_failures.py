@@ -52,6 +52,15 @@ def test_a_store_that_keeps_no_tokens_is_a_bypass(scenario: MakeScenario) -> Non
     assert stage.get("/page").trace == "bypass: store"
 
 
+def test_another_keys_page_in_the_slot_is_a_miss(scenario: MakeScenario) -> None:
+    stage = scenario(PAGE)
+    stage.get("/page")
+    entries = stage.cache.engine.store._pages._entries  # type: ignore[attr-defined]
+    (entry,) = entries.values()
+    entry.held[0].key = b"another key that has the same digest"
+    assert stage.get("/page").trace == "uri-miss, stored"
+
+
 def test_a_page_without_room_is_served_and_not_kept(scenario: MakeScenario) -> None:
     stage = scenario(PAGE, store=MemoryStore(8000))
     stage.handler = lambda seen: b"x" * 8000

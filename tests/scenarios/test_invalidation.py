@@ -77,7 +77,7 @@ def test_a_store_that_does_not_acknowledge_is_an_error_for_the_caller(
     store = BrokenStore()
     stage = scenario(ITEM, store=store)
     store.broken = True
-    with pytest.raises(InvalidationError, match="item:1.*OSError: the store is gone"):
+    with pytest.raises(InvalidationError, match=r"item:1.*OSError: the store is gone"):
         stage.cache.invalidate("item:1")
     assert stage.cache.statistics()["invalidation-failed"] == 1
 
@@ -146,7 +146,7 @@ def test_the_response_header_forgets_groups_of_unsafe_requests(
     )
     stage.post("/any")
     stage.handler = lambda seen: "x"
-    assert [stage.get(f"/items/{id}").trace for id in (1, 2, 3)] == [
+    assert [stage.get(f"/items/{number}").trace for number in (1, 2, 3)] == [
         "stale, stored",
         "stale, stored",
         "hit",

@@ -80,6 +80,7 @@ def test_a_request_after_the_write_does_not_wait_for_the_late_page(
         row.value, row.slow = "new", False
         stage.cache.invalidate("item:7")
         assert stage.get("/items/7").text == "new"
+        assert "wait" not in stage.cache.statistics()
         row.may_answer.set()
         assert late.result(PATIENCE).text == "old"
     # The late page came last and took the slot, but nobody is served from it.
