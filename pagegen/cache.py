@@ -40,9 +40,6 @@ class PageCache:
         **settings: Any,
     ) -> None:
         who = tuple(identities)
-        for name in settings:
-            if name not in Settings.__dataclass_fields__:
-                raise TypeError(f"PageCache() has no setting {name!r}")
         book = RuleBook(tuple(rules), tuple(invalidates), {i.name: i for i in who})
         url = store if isinstance(store, str) else "memory://"
         self._build(
@@ -112,7 +109,7 @@ class PageCache:
         Reserved: this version cannot add namespaces that a rule does not declare, so a page tagged
         with others is *not stored*. Outside of a request it does nothing.
         """
-        exchange = current()
+        exchange = current(self.engine)
         checked = [namespaces.check(name) for name in names]
         if exchange is not None:
             exchange.tags.update(dict.fromkeys(checked))

@@ -18,8 +18,11 @@ from .identities import Identity
 from .parameters import check_keys
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
+from .units import DURATION_REMEDY, parse_duration
 
 _SECTIONS: Final = {"pagegen", "identity", "rule", "invalidates"}
+#: Seconds that a request may be told to wait; a client has long gone by then.
+MAX_PATIENCE: Final = 300.0
 _Entry = TypeVar("_Entry", Rule, Invalidates)
 
 
@@ -32,7 +35,7 @@ class Settings:
     cache_status: send a ``Cache-Status`` field (RFC 9211) with every response to GET and HEAD.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
         Context, which name a request and not a page.
-    max_wait: seconds a request waits for another one that renders its page (nginx: 5 s).
+    max_wait: how long a request waits for another one that renders its page (nginx: 5 s).
     max_waiters: requests of this process that may wait at one time; the others forward themselves.
     """
 
@@ -41,8 +44,11 @@ class Settings:
     release: str = ""
     cache_status: bool = False
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
-    max_wait: float = 5.0
+    max_wait: str | float = 5.0
     max_waiters: int = 1000
+
+    #: ``max_wait`` in seconds.
+    patience: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = "[pagegen]"
@@ -51,9 +57,7 @@ class Settings:
         _expect(
             isinstance(self.cache_status, bool), "cache_status", "is no switch", "Write true/false"
         )
-        wait = self.max_wait
-        number = isinstance(wait, (int, float)) and not isinstance(wait, bool)
-        _expect(number and 0 <= wait <= 300, "max_wait", "is no wait", "Give seconds from 0 to 300")
+        object.__setattr__(self, "patience", self._patience())
         _expect(
             type(self.max_waiters) is int and self.max_waiters >= 0,
             "max_waiters",
@@ -66,6 +70,16 @@ class Settings:
         except ConfigError as error:
             raise error.at(where=where) from None
         object.__setattr__(self, "passthrough", tuple(self.passthrough))
+
+    def _patience(self) -> float:
+        try:
+            seconds = parse_duration(self.max_wait)
+        except ValueError as error:
+            raise ConfigError(
+                str(error), DURATION_REMEDY, field="max_wait", where="[pagegen]"
+            ) from None
+        _expect(seconds <= MAX_PATIENCE, "max_wait", "is too long", "Give at most 5 minutes")
+        return seconds
 
 
 def _expect(holds: bool, name: str, problem: str, remedy: str) -> None:
@@ -126,7 +140,7 @@ def _table(value: object, where: str) -> Mapping[str, Any]:
 
 def _settings(table: Mapping[str, Any]) -> Settings:
     try:
-        check_keys(table, {f.name for f in fields(Settings)}, None)
+        check_keys(table, {f.name for f in fields(Settings) if f.init}, None)
     except ConfigError as error:
         raise error.at(where="[pagegen]") from None
     return Settings(**table)

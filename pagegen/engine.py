@@ -170,7 +170,7 @@ class Engine:
         """Lead a flight, follow one, or go alone."""
         plan, now = ticket.plan, self._sources.monotonic()
         usable = self._usable(expired, plan.rule.stale_while_revalidate)
-        exchange = current()
+        exchange = current(self)
         own_page = exchange is not None and exchange.leading == plan.slot
         if own_page or (after is not None and now >= after.deadline):
             return self._forward(ticket)
@@ -185,7 +185,7 @@ class Engine:
         if flight is None:
             self.counters.count("bench-full")
             return self._forward(ticket)
-        deadline = after.deadline if after else now + self.settings.max_wait
+        deadline = after.deadline if after else now + self.settings.patience
         self.counters.count("wait")
         return Wait(flight, plan, deadline)
 
@@ -261,7 +261,7 @@ class Engine:
         refusal = (
             self.refusal(ticket, head)
             or storing.body_refusal(head, len(body), plan.rule)
-            or _untagged(plan.namespaces)
+            or self._untagged(plan.namespaces)
         )
         if refusal is not None:
             return await self.abandon(ticket, refusal)
@@ -277,6 +277,13 @@ class Engine:
         self.counters.count("admitted" if kept else "no-room")
         self._settle(ticket, page)
         return Admitted(page)
+
+    def _untagged(self, namespaces: Sequence[str]) -> Refusal | None:
+        """A page tagged with what its rule does not declare could not be forgotten by it."""
+        exchange = current(self)
+        if exchange is not None and not exchange.tags.keys() <= set(namespaces):
+            return Refusal.GROUPS
+        return None
 
     async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | Refused:
         """Give the ticket's expired page a new lifetime after a 304 from the application.
@@ -326,7 +333,7 @@ class Engine:
         names = tuple(dict.fromkeys(check(name) for name in namespaces))
         if not names:
             return Invalidation(())
-        exchange = current()
+        exchange = current(self)
         if exchange is not None:
             exchange.owe(names)
         await self._replace(names)
@@ -404,11 +411,3 @@ def _changed(reading: Reading, fitness: Fitness) -> tuple[str, ...]:
     if fitness is not Fitness.INVALIDATED or reading.page is None:
         return ()
     return reuse.changed(reading.page, reading.tokens)
-
-
-def _untagged(namespaces: Sequence[str]) -> Refusal | None:
-    """A page tagged with what its rule does not declare could not be forgotten by it."""
-    exchange = current()
-    if exchange is not None and not exchange.tags.keys() <= set(namespaces):
-        return Refusal.GROUPS
-    return None

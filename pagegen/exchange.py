@@ -16,13 +16,16 @@ from typing import Final
 class Exchange:
     """Namespaces that are to be invalidated once more at the end, and those the page was tagged.
 
+    ``owner`` is the engine that the exchange belongs to: caches may stand one inside the other.
     ``leading`` is the slot that this handler renders: a handler that asks for its own page through
     the cache must not wait for itself.
     """
 
-    __slots__ = ("leading", "owed", "tags")
+    __slots__ = ("leading", "outer", "owed", "owner", "tags")
 
-    def __init__(self, leading: bytes | None = None) -> None:
+    def __init__(self, owner: object, leading: bytes | None = None) -> None:
+        self.owner = owner
+        self.outer: Exchange | None = None
         self.owed: dict[str, None] = {}
         self.tags: dict[str, None] = {}
         self.leading = leading
@@ -35,14 +38,20 @@ class Exchange:
 _current: Final[ContextVar[Exchange | None]] = ContextVar("pagegen_exchange", default=None)
 
 
-def current() -> Exchange | None:
-    """The exchange that this code runs in, None outside of a request."""
-    return _current.get()
+def current(owner: object) -> Exchange | None:
+    """The innermost exchange of this engine that this code runs in, None outside of a request."""
+    exchange = _current.get()
+    while exchange is not None and exchange.owner is not owner:
+        exchange = exchange.outer
+    return exchange
 
 
 @contextmanager
 def handling(exchange: Exchange) -> Iterator[None]:
     """Run a piece of the application inside its exchange."""
+    outer = _current.get()
+    if outer is not exchange:
+        exchange.outer = outer
     token = _current.set(exchange)
     try:
         yield

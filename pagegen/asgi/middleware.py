@@ -38,7 +38,12 @@ class PageCacheMiddleware:
                 self._lifespan_state = scope["state"]
             await self.app(scope, receive, send)
             return
-        request = read_request(scope)
+        try:
+            request = read_request(scope)
+        except Exception:
+            # No request that anybody could key: the application may know better.
+            await self.app(scope, receive, send)
+            return
         verdict: Verdict = await self._engine.look_up(request)
         while isinstance(verdict, Wait):
             await self._wait(verdict)
@@ -74,7 +79,7 @@ class PageCacheMiddleware:
     async def _bypass(
         self, scope: Scope, receive: Receive, send: Send, request: Request, verdict: Bypass
     ) -> None:
-        exchange = Exchange()
+        exchange = Exchange(self._engine)
         telling = status.of_bypass(verdict) if self._tell else None
         watcher = Watcher(self._engine, exchange, request, send, telling)
         try:
@@ -86,7 +91,7 @@ class PageCacheMiddleware:
     async def _forward(
         self, scope: Scope, receive: Receive, send: Send, request: Request, ticket: Ticket
     ) -> None:
-        exchange = Exchange(ticket.plan.slot)
+        exchange = Exchange(self._engine, ticket.plan.slot)
         collector = Collector(self._engine, ticket, exchange, request, send)
         try:
             seen = view_scope(scope, self._engine.view(ticket, request), self._lifespan_state)

@@ -39,7 +39,11 @@ class PageCacheMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
-        request = read_request(environ)
+        try:
+            request = read_request(environ)
+        except Exception:
+            # No request that anybody could key: the application may know better.
+            return self.app(environ, start_response)
         verdict: Verdict = step(self._engine.look_up(request))
         while isinstance(verdict, Wait):
             self._wait(verdict)

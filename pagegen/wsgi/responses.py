@@ -54,7 +54,7 @@ class Watcher:
         self._request = request
         self._start_response = start_response
         self._telling = telling
-        self._exchange = Exchange()
+        self._exchange = Exchange(engine)
         self._watching = request.method not in SAFE
         self._chunks = 0
         self._iterator: Iterator[bytes] = iter(())
@@ -154,7 +154,7 @@ class Collector:
         self._request = request
         self._start_response = start_response
         self._tell = engine.settings.cache_status
-        self._exchange = Exchange(ticket.plan.slot)
+        self._exchange = Exchange(engine, ticket.plan.slot)
         self._head: ResponseHead | None = None
         self._status_line = ""
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)

@@ -138,7 +138,7 @@ def test_nobody_gets_a_page_that_could_not_be_stored(scenario: MakeScenario, rep
 
 def test_an_uncacheable_page_is_no_queue(scenario: MakeScenario) -> None:
     """After one refusal the next ones render side by side: all are inside at the same time."""
-    stage = scenario(PAGE)
+    stage = scenario(PAGE, max_wait="5m")
     private = Reply(b"yours", fields=[("Cache-Control", "private")])
     stage.handler = lambda seen: private
     stage.get("/page")

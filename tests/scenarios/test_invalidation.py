@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pagegen import Invalidates, InvalidationError, NamespaceError, Rule
+from pagegen import Invalidates, InvalidationError, NamespaceError, PageCache, Rule
 from pagegen.stores import MemoryStore
-from pagegen.testing import PATIENCE, Reply, Scenario, Seen
+from pagegen.testing import PATIENCE, Reply, Scenario, Seen, call_wsgi, environ
+from pagegen.wsgi import PageCacheMiddleware as Middleware
+from pagegen.wsgi.types import Environ, StartResponse
 from tests.conftest import MakeScenario
 
 ITEM = Rule(path="/items/{id}", share="public", namespaces=["item:{id}"], ttl="1h")
@@ -214,3 +216,18 @@ def test_a_handler_that_writes_while_it_is_read_never_serves_its_own_page(
 
     stage.handler = handler
     assert [stage.get("/items/1").trace for _ in range(2)] == ["uri-miss, stored", "stale, stored"]
+
+
+def test_caches_that_stand_one_inside_the_other_keep_their_debts_apart() -> None:
+    inner = PageCache([ITEM])
+    outer = PageCache([Rule(path="/outer/**", share="public", namespaces=["o"], ttl="1h")])
+
+    def app(made: Environ, start_response: StartResponse) -> list[bytes]:
+        outer.invalidate("o")  # the inner middleware is nearer, but this is not its debt
+        start_response("200 OK", [])
+        return [b"x"]
+
+    wrapped = Middleware(Middleware(app, cache=inner), cache=outer)
+    call_wsgi(wrapped, environ("POST", "/items/1"))
+    assert outer.statistics()["invalidation"] == 2
+    assert "invalidation" not in inner.statistics()
