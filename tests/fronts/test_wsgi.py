@@ -156,6 +156,22 @@ def test_close_is_called_exactly_once(target: str, method: str) -> None:
     assert body.closed == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_closes_twice_closes_the_application_once(method: str) -> None:
+    body = Body(b"x")
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", HEADERS)
+        return body
+
+    middleware = PageCacheMiddleware(app, cache=PageCache([PAGE]))
+    response: Any = middleware(environ(method, "/page"), lambda *_: None)
+    assert list(response) == [b"x"]
+    response.close()
+    response.close()
+    assert body.closed == 1
+
+
 @pytest.mark.parametrize("chunks", [(b"x", RuntimeError("no")), (RuntimeError("no"),)])
 def test_a_body_that_fails_is_closed_once_and_never_stored(chunks: Any) -> None:
     body = Body(*chunks)

@@ -67,6 +67,16 @@ def test_a_page_expires_with_its_ttl_and_tells_its_age(scenario: MakeScenario) -
     assert stage.renders == 2
 
 
+def test_the_validator_changes_with_the_page_and_only_with_it(scenario: MakeScenario) -> None:
+    stage = scenario(LIST)
+    etags = []
+    for body in (b"one", b"two", b"one"):
+        stage.handler = lambda seen, body=body: body
+        etags.append(stage.get("/users/42/favorites").get("etag"))
+        stage.cache.invalidate("user:42/favorites")
+    assert etags[0] == etags[2] != etags[1]
+
+
 def test_head_is_answered_from_a_stored_get_and_never_stored(scenario: MakeScenario) -> None:
     stage = scenario(LIST)
     assert stage.request("HEAD", "/users/42/favorites").trace == "bypass: head-miss"
@@ -226,6 +236,14 @@ def test_another_release_or_site_has_pages_of_its_own(scenario: MakeScenario) ->
     for release, site in (("2", "a"), ("1", "b")):
         new = scenario(LIST, release=release, site=site, store=old.cache.engine.store)
         assert new.get("/users/42/favorites").trace == "uri-miss, stored"
+
+
+def test_a_changed_rule_never_meets_pages_of_its_former_self(scenario: MakeScenario) -> None:
+    old = scenario(Rule(path="/a", name="a", share="public", ttl=60))
+    old.get("/a")
+    changed = Rule(path="/a", name="a", share="public", ttl=60, namespaces=["a"])
+    new = scenario(changed, store=old.cache.engine.store)
+    assert new.get("/a").trace == "uri-miss, stored"
 
 
 def test_invalidates_needs_no_code_in_the_handler(scenario: MakeScenario) -> None:

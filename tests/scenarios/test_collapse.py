@@ -191,6 +191,7 @@ def test_those_who_wait_are_bounded_in_time(scenario: MakeScenario) -> None:
         answers = crowd(stage, pool, 2)
         assert {answer.result(PATIENCE).body for answer in answers} == {b"page"}
     assert (stage.renders, waiting(stage)) == (2, 0)
+    assert stage.cache.statistics()["wait"] == 1
 
 
 def test_a_handler_that_asks_for_its_own_page_does_not_wait_for_itself(

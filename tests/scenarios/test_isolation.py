@@ -118,6 +118,28 @@ def test_hosts_differ_and_their_case_does_not(scenario: MakeScenario) -> None:
     assert traces == ["uri-miss, stored", "hit", "uri-miss, stored", "uri-miss, stored"]
 
 
+def test_schemes_and_spellings_of_a_path_are_pages_apart(scenario: MakeScenario) -> None:
+    stage = scenario(Rule(path="/{name}", share="public", ttl=60))
+    for target in ("/caf%C3%A9", "/caf%c3%a9", "/cafe%CC%81"):
+        assert stage.get(target).trace == "uri-miss, stored"
+    for target in ("/caf%C3%A9", "/caf%c3%a9", "/cafe%CC%81"):
+        assert stage.get(target).trace == "hit"
+    if stage.front == "wsgi":
+        made: Any = environ("GET", "/caf%C3%A9") | {"wsgi.url_scheme": "https"}
+    else:
+        made = {**scope("GET", "/caf%C3%A9"), "scheme": "https"}
+    assert _call(stage, made).trace == "uri-miss, stored"
+
+
+def test_values_cannot_steer_a_page_into_another_namespace(scenario: MakeScenario) -> None:
+    rule = Rule(
+        path="/s", share="public", ttl=60, query={"q": {"default": ""}}, namespaces=["q:{q}"]
+    )
+    stage = scenario(rule)
+    found = stage.cache.inspect("/s", "q=a/b:c%20%C3%A9")
+    assert found.namespaces == ("q:a%2Fb%3Ac%20%C3%A9",)
+
+
 def test_passthrough_shows_a_header_that_is_not_keyed(scenario: MakeScenario) -> None:
     stage = scenario(
         Rule(path="/p", share="public", ttl=60, passthrough=["x-request-id"]),

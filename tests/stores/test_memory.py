@@ -171,6 +171,17 @@ def test_bytes_are_counted_exactly_through_any_history(history: list[tuple[str, 
         assert cache.statistics()["count"] == len(alive)
 
 
+def test_a_key_that_returns_while_its_ghost_is_there_enters_the_main_queue() -> None:
+    cache: S3Fifo[int, bool] = S3Fifo(100)
+    for key in range(101):  # the first ones leave through the small queue
+        cache.put(key, True, 1, 1e9)
+    assert cache.get(0, 0.0) is None
+    cache.put(0, True, 1, 1e9)
+    for key in range(1000, 1100):  # read once: none of these gets past the small queue
+        cache.put(key, True, 1, 1e9)
+    assert cache.get(0, 0.0)
+
+
 def test_removing_out_of_turn_leaves_no_heap_of_the_dead() -> None:
     cache: S3Fifo[int, int] = S3Fifo(10**9)
     for number in range(10_000):
