@@ -20,6 +20,8 @@ KINDS: Final = {
 }
 SPARK_WEEKS: Final = 48
 _SPARK_DAYS: Final = timedelta(days=420)
+# The driver of SQLite raises OverflowError for whole numbers that do not fit into 64 bits.
+_MAX_ID: Final = 2**63 - 1
 
 hotness = package.c.heat + VOTE * package.c.votes
 
@@ -293,7 +295,8 @@ def _related(row: Row[Any]) -> Select[Any]:
 
 
 def _user(connection: Connection, user_id: int) -> User:
-    row = connection.execute(select(user).where(user.c.id == user_id)).one_or_none()
+    wanted = select(user).where(user.c.id == user_id)
+    row = connection.execute(wanted).one_or_none() if user_id <= _MAX_ID else None
     if row is None:
         raise Missing(f"There is no user {user_id}.")
     return User(row.id, row.name)

@@ -73,7 +73,7 @@ def window(query: Fields, end: int) -> Window:
     """`?start=&end=`, from 0 to `end` unless told otherwise."""
     asked = Window(_number(query, "start", 0), _number(query, "end", end))
     if not 0 < asked.size <= _WIDEST:
-        raise BadInput(f"`end` must be 1 to {_WIDEST} more than `start`.")
+        raise BadInput(f"“end” must be 1 to {_WIDEST} more than “start”.")
     return asked
 
 
@@ -81,10 +81,10 @@ def catalogue_query(query: Fields) -> CatalogueQuery:
     """The query of `/`, with its defaults."""
     sort = query.get("sort", "hot")
     if sort not in SORTS:
-        raise BadInput(f"`sort` is one of {', '.join(SORTS)}.")
+        raise BadInput(f"“sort” is one of {', '.join(SORTS)}.")
     category = query.get("category", "all")
     if not re.fullmatch(r"[a-z0-9-]{1,64}", category):
-        raise BadInput("`category` is the short name of a category, such as `testing`.")
+        raise BadInput("“category” is the short name of a category, such as “testing”.")
     return CatalogueQuery(window(query, 24), category, sort)
 
 
@@ -150,13 +150,13 @@ def same_origin(origin: str | None, host: str) -> None:
 def _number(query: Fields, name: str, default: int) -> int:
     value = query.get(name, str(default))
     if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) > _MOST:
-        raise BadInput(f"`{name}` is a whole number from 0 to {_MOST}.")
+        raise BadInput(f"“{name}” is a whole number from 0 to {_MOST:,}.")
     return int(value)
 
 
 def _id(value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", value):
-        raise BadInput("`user` is the number of a user.")
+        raise BadInput("“user” is the number of a user.")
     return int(value)
 
 

@@ -4,6 +4,7 @@ A cached page is the same for everybody, so it cannot say how it was served. The
 can, and the page's script reads it there.
 """
 
+import re
 from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+# Of the field only tokens count here; a string may hold commas and semicolons.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
 
 def verdict(cache_status: str) -> str:
     """The `Cache-Status` field (RFC 9211) in one word: hit, miss, bypass or none."""
-    latest = cache_status.rpartition(",")[2]
+    latest = _STRING.sub("", cache_status).rpartition(",")[2]
     parameters = {part.strip().partition("=")[::2] for part in latest.split(";")[1:]}
     if ("hit", "") in parameters or ("hit", "?1") in parameters:
         return "hit"

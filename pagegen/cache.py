@@ -8,13 +8,14 @@ from typing import Any
 
 from . import config, namespaces
 from .config import Configuration, Settings
-from .engine import Engine, Sources
+from .engine import Engine
 from .errors import ConfigError
 from .exchange import current
 from .identities import Identity
 from .messages import Request
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
+from .sources import Sources
 from .stepping import step
 from .stores import Store, open_store
 from .verdicts import Inspection, Invalidation
@@ -40,6 +41,13 @@ class PageCache:
         **settings: Any,
     ) -> None:
         who = tuple(identities)
+        for identity in who:
+            if sum(other.name == identity.name for other in who) > 1:
+                raise ConfigError(
+                    "declared twice",
+                    "Give each identity a name of its own",
+                    where=f"[identity.{identity.name}]",
+                )
         book = RuleBook(tuple(rules), tuple(invalidates), {i.name: i for i in who})
         url = store if isinstance(store, str) else "memory://"
         self._build(

@@ -16,10 +16,7 @@ coroutines await store calls and nothing else.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from secrets import token_bytes
-from time import monotonic, time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .config import Configuration
@@ -33,6 +30,7 @@ from .messages import Fields, Request, ResponseHead, StoredResponse
 from .namespaces import check
 from .pages import stored_response
 from .planning import Planner, bypass
+from .sources import Sources
 from .status import Counters
 from .stores.base import Reading, Store
 from .verdicts import (
@@ -48,29 +46,18 @@ from .verdicts import (
     Stale,
     Ticket,
     Verdict,
-    View,
     Wait,
 )
+from .views import View
 
 log = logging.getLogger("pagegen.engine")
 
-#: Bytes of a token: 128 random bits are never drawn twice.
-TOKEN_BYTES: Final = 16
 #: Tokens live at least this long, and twice as long as any rule's pages: a token that goes before
 #: its pages makes them misses.
 MIN_TOKEN_TTL: Final = 30 * 86_400.0
 #: Seconds for which an expired page stays where it is, so that a miss can say what became of it.
 #: Eviction takes it earlier when its place is wanted.
 LINGER: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where time and chance come from: wall clock, waiting clock (both seconds), new tokens."""
-
-    now: Callable[[], float] = time
-    monotonic: Callable[[], float] = monotonic
-    mint: Callable[[], bytes] = lambda: token_bytes(TOKEN_BYTES)
 
 
 class Engine:
@@ -92,7 +79,7 @@ class Engine:
             release=settings.release,
             passthrough=settings.passthrough,
         )
-        self._token_ttl = _token_ttl(configuration)
+        self._token_ttl = max(MIN_TOKEN_TTL, 2 * configuration.book.longest_stay())
         self._complained = False
 
     # look_up ---------------------------------------------------------------------------------
@@ -212,7 +199,7 @@ class Engine:
 
     def _usable(self, expired: StoredResponse | None, window: float) -> StoredResponse | None:
         """The expired page while it is within its stale window (RFC 5861)."""
-        if expired is None or self._sources.now() >= expired.fresh_until + window:
+        if expired is None or not reuse.may_be_stale(expired, window, self._sources.now()):
             return None
         return expired
 
@@ -251,9 +238,10 @@ class Engine:
             return Refusal.TOO_LARGE
         return storing.refusal(head, plan.rule, plan.keyed, plan.namespaces, self._sources.now())
 
-    def added_fields(self, ticket: Ticket, head: ResponseHead) -> Fields:
-        """Fields for a response that leaves while it is still collected."""
-        return downstream.added(head, ticket.plan.namespaces)
+    def leaving_fields(self, ticket: Ticket, head: ResponseHead) -> Fields:
+        """The fields of a response that leaves while it is still collected."""
+        plan = ticket.plan
+        return downstream.passing_fields(head, plan.rule, plan.namespaces)
 
     async def admit(self, ticket: Ticket, head: ResponseHead, body: bytes) -> Admitted | Refused:
         """Store a whole response under the tokens of its ticket, and hand it to those who wait."""
@@ -393,18 +381,6 @@ class Engine:
             **{f"flights_{k}": v for k, v in self._flights.statistics().items()},
             **{f"store_{k}": v for k, v in self.store.statistics().items()},
         }
-
-
-def _token_ttl(configuration: Configuration) -> float:
-    longest = max(
-        (
-            (ttl or 0.0) + max(rule.stale_while_revalidate, rule.stale_if_error)
-            for rule in configuration.book.rules
-            for ttl in rule.lifetimes.values()
-        ),
-        default=0.0,
-    )
-    return max(MIN_TOKEN_TTL, 2 * longest)
 
 
 def _changed(reading: Reading, fitness: Fitness) -> tuple[str, ...]:

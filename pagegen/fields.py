@@ -43,11 +43,14 @@ def directives(value: str | None) -> dict[str, str | None]:
     """Directives of a ``Cache-Control`` value: name in lower case to argument (RFC 9111 §5.2).
 
     Of a repeated directive the first one counts (RFC 9111 §4.2.1). What cannot be read is passed
-    over up to the next separator, so that rubbish never hides a ``no-store`` that follows it.
+    over up to the next separator, so that rubbish never hides a ``no-store`` that follows it; a
+    value too long to be read to its end counts as one.
     """
     found: dict[str, str | None] = {}
     if not value:
         return found
+    if len(value) > MAX_VALUE:
+        found["no-store"] = None
     position, end = 0, min(len(value), MAX_VALUE)
     while position < end:
         match = _DIRECTIVE.match(value, position, end)

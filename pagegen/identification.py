@@ -30,12 +30,18 @@ class DoubtError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """An identity's value, and which of its sources gave it (None: no source did)."""
+    """An identity's value, and which of its sources gave it (None: no source did).
+
+    ``asked`` are the sources up to that one, of which it is in the key that they did not answer,
+    and what the identity reveals, which it determines.
+    ``shown`` are those whose finding the handler may see.
+    """
 
     name: str
     value: Answer
     position: int | None
-    source: Source | None
+    asked: tuple[Source, ...]
+    shown: tuple[Source, ...]
 
 
 class Identifier:
@@ -56,18 +62,32 @@ class Identifier:
 
     def ask(self, request: Request) -> Identified:
         """The first answer; raises ``DoubtError``, logged once per source."""
-        name = self.identity.name
-        for position, source in enumerate(self.identity.sources):
+        name, sources = self.identity.name, self.identity.sources
+        for position, source in enumerate(sources):
             try:
                 value = _answer(self._read(source, request))
+            except DoubtError:
+                raise  # the client's doing, not the source's
             except Exception as error:
                 self._complain(source, error)
                 raise DoubtError(f"identity {name}: {source}") from error
             if value is not None:
-                return Identified(name, value, position, source)
-        if self.identity.anonymous == "bypass":
-            raise DoubtError(f"identity {name}: nobody")
-        return Identified(name, None, None, None)
+                shown = (source, *self.identity.reveal)
+                asked = (*sources[: position + 1], *self.identity.reveal)
+                return Identified(name, value, position, asked, shown)
+        return self._nobody(request, sources)
+
+    def _nobody(self, request: Request, sources: tuple[Source, ...]) -> Identified:
+        objects = tuple(
+            source
+            for source in sources
+            if source.kind in ("scope", "environ") and found_in(request.context, source)
+        )
+        anonymous = self.identity.anonymous
+        if anonymous == "bypass" or (objects and anonymous == "share"):
+            raise DoubtError(f"identity {self.identity.name}: nobody")
+        asked = (*sources, *self.identity.reveal)
+        return Identified(self.identity.name, None, None, asked, objects)
 
     def _read(self, source: Source, request: Request) -> object:
         if source.kind == "header":
@@ -103,6 +123,13 @@ def one_cookie(request: Request, name: str) -> str | None:
     if len(found) > 1:
         raise DoubtError(f"cookie {name} came {len(found)} times")
     return found[0] if found else None
+
+
+def found_in(context: Mapping[str, Any], source: Source) -> bool:
+    """Whether a source's scope or environ key holds anything, whatever is inside."""
+    path = (source.target, *source.path)
+    keys = (".".join(path[:length]) for length in range(len(path), 0, -1))
+    return any(context.get(key) not in (None, "") for key in keys)
 
 
 def inside(context: Any, path: tuple[str, ...]) -> object:

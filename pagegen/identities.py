@@ -21,6 +21,16 @@ _CALL: Final = re.compile(r"[\w.]+:[\w.]+")
 _DOTTED: Final = re.compile(r"[^.\s]+(?:\.[^.\s]+)*")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+#: Keys of scope and environ that are the request itself: what a page depends on there is keyed as
+#: path, query, header or cookie, and nothing else of it may be seen.
+THE_REQUEST: Final = frozenset(
+    (
+        "headers", "query_string", "path", "raw_path", "root_path", "method", "type", "scheme",
+        "extensions", "QUERY_STRING", "PATH_INFO", "SCRIPT_NAME", "REQUEST_METHOD", "REQUEST_URI",
+        "RAW_URI", "CONTENT_TYPE", "CONTENT_LENGTH", "wsgi.input",
+    )
+)  # fmt: skip
+
 SOURCE_REMEDY: Final = (
     'Write "scope:user.id", "environ:REMOTE_USER", "cookie:session", "header:x-user" or '
     '"call:package.module:function"'
@@ -55,11 +65,16 @@ def parse_source(text: object) -> Source:
         return Source("cookie", rest)
     if kind == "header" and TOKEN.fullmatch(rest) and rest.lower() not in ("cookie", "host"):
         return Source("header", rest.lower())
-    if kind == "environ" and _DOTTED.fullmatch(rest):
+    if kind == "environ" and _DOTTED.fullmatch(rest) and not names_the_request(rest):
         return _dotted("environ", rest)
-    if kind == "scope" and _DOTTED.fullmatch(rest):
+    if kind == "scope" and _DOTTED.fullmatch(rest) and not names_the_request(rest):
         return _dotted("scope", rest)
     raise ConfigError(f"{text!r} is no source of an identity", SOURCE_REMEDY)
+
+
+def names_the_request(key: str) -> bool:
+    """Whether a scope or environ key (with its dotted path) is the request itself."""
+    return key in THE_REQUEST or key.partition(".")[0] in THE_REQUEST or key.startswith("HTTP_")
 
 
 def _dotted(kind: Literal["scope", "environ"], rest: str) -> Source:
@@ -73,14 +88,17 @@ class Identity:
     """A named answer to "who is asking?", for ``share`` and namespaces.
 
     ``anonymous``: what becomes of visitors for whom no source answers. ``"share"`` gives them one
-    page together, ``"bypass"`` sends them to the application. ``reveal`` lists what the handler may
-    see besides the source that answered (sources again): needed with ``call:``, whose function
-    reads things that pagegen cannot know. Everything revealed must be determined by the identity.
+    page together; but where a source found an object without an answer in it (a session without a
+    user), they bypass, since that object may differ among them. ``"reveal"`` shares the page and
+    shows the handler those objects, which must then be alike for all of them. ``"bypass"`` sends
+    them all to the application. ``reveal`` lists what the handler may see besides the source that
+    answered (sources again): needed with ``call:``, whose function reads things that pagegen
+    cannot know. Everything revealed must be determined by the identity.
     """
 
     name: str
     sources: tuple[Source, ...]
-    anonymous: Literal["share", "bypass"] = "share"
+    anonymous: Literal["share", "reveal", "bypass"] = "share"
     reveal: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,10 +110,10 @@ class Identity:
         object.__setattr__(self, "reveal", _sources(self.reveal, "reveal"))
         if not self.sources:
             raise ConfigError("an identity without a source", SOURCE_REMEDY, field="from")
-        if self.anonymous not in ("share", "bypass"):
+        if self.anonymous not in ("share", "reveal", "bypass"):
             raise ConfigError(
                 f"{self.anonymous!r} is no way to treat anonymous visitors",
-                'Choose "share" or "bypass"',
+                'Choose "share", "reveal" or "bypass"',
                 field="anonymous",
             )
         if any(source.kind == "call" for source in self.reveal):

@@ -21,9 +21,14 @@ _NAME: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _REFERENCE: Final = re.compile(r"\{([^{}]*)\}")
 
 
+def is_name(name: object) -> bool:
+    """Whether this can be the name of a namespace."""
+    return isinstance(name, str) and len(name) <= MAX_LENGTH and bool(_NAME.fullmatch(name))
+
+
 def check(name: object) -> str:
     """The name itself, or ``NamespaceError`` when it cannot be one."""
-    if not isinstance(name, str) or len(name) > MAX_LENGTH or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not is_name(name):
         raise NamespaceError(
             f"{name!r} is no namespace: 1 to {MAX_LENGTH} printable ASCII characters, no space at "
             'either end. Build names from values with pagegen.namespace("item:{id}", id=value)'
@@ -80,11 +85,11 @@ class Template:
 def parse(text: str) -> Template:
     """Split a template at its references. Raises ``NamespaceError`` when it cannot name anything.
 
-    References are as written; :func:`resolve` replaces them by what they stand for.
+    References are as written; the rule replaces them by what they stand for.
     """
     pieces = _REFERENCE.split(text)
     literals, references = tuple(pieces[::2]), tuple(pieces[1::2])
     if any("{" in part or "}" in part for part in literals):
         raise NamespaceError(f"{text!r} has a brace without its partner")
-    check("".join(literals) + "x" * len(references))
+    check("x".join(literals))
     return Template(text, literals, references)

@@ -7,6 +7,7 @@ that keys this header by ``values = ["en", "de"]`` wants two pages, not thousand
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _QUALITY: Final = re.compile(r"\s*[qQ]\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*")
@@ -61,6 +62,11 @@ _MATCHERS = {
 NEGOTIATED: Final = frozenset(_MATCHERS)
 
 
+#: Answers remembered. Browsers of one language and version all send the same value.
+REMEMBERED: Final = 1024
+
+
+@lru_cache(maxsize=REMEMBERED)
 def preferred(header: str, value: str, offers: tuple[str, ...]) -> str | None:
     """The offer that the client likes best, None when it accepts none of them.
 

@@ -24,10 +24,12 @@ _TRUTH: Final = {
     **dict.fromkeys(("1", "true", "on", "yes"), "1"),
     **dict.fromkeys(("0", "false", "off", "no"), "0"),
 }
+#: Characters of a negotiated header that are read: longer ones are no browser's.
+MAX_NEGOTIATED: Final = 512
 # Header fields that a rule cannot key: they have their own place, or are about one message only.
 _NOT_KEYED: Final = frozenset(
     (
-        "authorization", "connection", "content-length", "cookie", "host", "if-match",
+        "*", "authorization", "connection", "content-length", "cookie", "host", "if-match",
         "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range",
         "transfer-encoding", "upgrade",
     )
@@ -110,6 +112,12 @@ class Parameter:
     def _check_default(self) -> None:
         if self.default is None:
             return
+        _require(
+            isinstance(self.default, (str, int)),
+            "default",
+            f"{self.default!r} is neither text, number nor truth value",
+            "Give one value; a parameter that may be repeated is absent by default",
+        )
         text = (
             str(int(self.default))
             if isinstance(self.default, bool) and self.type == "bool"
@@ -199,7 +207,7 @@ class KeyedField:
             return readable, value
         chosen: str | None
         if name in NEGOTIATED:
-            chosen = preferred(name, value, self.values)
+            chosen = preferred(name, value[:MAX_NEGOTIATED], self.values)
             # Accept-Encoding that accepts none of ours still accepts the page uncompressed.
             if chosen is None and self.default is None:
                 return name == "accept-encoding", None

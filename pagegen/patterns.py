@@ -37,7 +37,9 @@ def _any(text: str) -> str | None:
 
 def _integer(text: str) -> str | None:
     # Frameworks accept any Unicode digits, so this does too: a write to /users/４２ is one to 42.
-    return str(int(text)) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
+    if not text.isdecimal() or len(text.lstrip("0")) > _MAX_DIGITS:
+        return None
+    return str(int(text))
 
 
 def _slug(text: str) -> str | None:
@@ -143,9 +145,11 @@ def _parse_segment(pattern: str, text: str) -> tuple[Segment, str | None]:
         if any(character in text for character in "{}*"):
             raise _problem(pattern, f"has a segment that cannot be read: {text!r}")
         return Segment(text), None
-    prefix, name, kind, suffix = match[1], match[2], match[3] or "str", match[4]
+    prefix, name, kind, suffix = match[1], match[2], match[3], match[4]
     if not _IDENTIFIER.fullmatch(name):
         raise _problem(pattern, f"has a parameter whose name is no identifier: {{{name}}}")
+    if kind is None:
+        kind = "str"
     if kind == "path":
         raise _problem(pattern, f"has {text!r} where only the last segment may be a rest")
     if kind not in _TYPES:
@@ -160,7 +164,7 @@ def parse_pattern(text: object) -> PathPattern:
         raise _problem(str(text), "does not start with a slash")
     if "//" in text or any(part in (".", "..") for part in text.split("/")):
         raise _problem(text, "has an empty or dot segment: such paths are never cached")
-    if any(character in text for character in "?#%;") or not text.isprintable():
+    if any(character in text for character in "?#%;\\\ufffd") or not text.isprintable():
         raise _problem(
             text, "has a character that no pattern can hold (patterns are decoded paths)"
         )

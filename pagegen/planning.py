@@ -1,8 +1,8 @@
-"""From a request to a plan: rule, key, slot, namespaces, and the handler's view. Or a bypass.
+"""From a request to a plan: rule, key, slot and namespaces. Or a bypass.
 
-Rule of this file: any doubt is a bypass. The plan of a request whose rule keys neither headers,
-cookies nor identities depends only on its target and host, so those are remembered; what a request
-costs then does not depend on rules, patterns or parameters.
+Rule of this file: any doubt is a bypass. What follows from target and host alone is remembered, and
+so are plans composed with headers, cookies and identities; what a request costs then does not
+depend on rules, patterns or parameters.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from . import queries
-from .fields import cookies
-from .identification import DoubtError, Identified, Identifier, one_cookie
-from .identities import Source
+from .identification import DoubtError, Identifier, one_cookie
 from .keys import KEY_FORMAT, encode, slot
 from .messages import Request
-from .namespaces import MAX_LENGTH as MAX_NAMESPACE
+from .namespaces import is_name
 from .patterns import Values
 from .queries import Query
 from .rulebook import RuleBook
 from .rules import Rule
-from .verdicts import Bypass, Plan, Reason, View
+from .verdicts import Bypass, Inputs, Plan, Reason
+from .views import View, view
 
 log = logging.getLogger("pagegen.planning")
 
@@ -33,7 +32,8 @@ log = logging.getLogger("pagegen.planning")
 MAX_PATH: Final = 4096
 #: Targets remembered; when they are so many, the memory starts anew.
 MEMO_ENTRIES: Final = 8192
-#: Targets longer than this are worked out each time, so the memory stays within 16 MiB or so.
+#: Targets longer than this (characters), and keys (bytes), are worked out each time. So the two
+#: memories together stay below 80 MB whatever comes, and around 20 MB with usual addresses.
 MEMO_LENGTH: Final = 512
 
 # No percent sign, no semicolon, no backslash, no empty or dot segment, no control characters.
@@ -101,7 +101,7 @@ class _Target:
     rule: Rule
     host: str
     head: bytes
-    query: Query
+    query: str
     values: Mapping[str, str]
 
 
@@ -114,11 +114,16 @@ class Planner:
         self._book = book
         ours = encode(("pagegen", KEY_FORMAT, site, release))
         self._rule_heads = {
-            rule.name: ours + encode((rule.name, rule.fingerprint)) for rule in book.rules
+            rule.name: ours
+            + encode((rule.name, rule.fingerprint))
+            # Another declaration of an identity is another identity.
+            + encode(tuple(repr(book.identities[name]) for name in rule.identities))
+            for rule in book.rules
         }
         self._passthrough = passthrough
         self._identifiers = {name: Identifier(i) for name, i in book.identities.items()}
-        self._memo: dict[tuple[str, ...], Plan | _Target | Bypass] = {}
+        self._memo: dict[tuple[str | None, ...], Plan | _Target | Bypass] = {}
+        self._composed: dict[tuple[object, ...], Plan | Bypass] = {}
         self._complained = False
 
     def plan(self, request: Request) -> Plan | Bypass:
@@ -136,10 +141,11 @@ class Planner:
             return _BYPASS[Reason.METHOD]
         get = request.fields.get
         memo_key = (
+            request.method,
             request.path,
             request.query,
             get("host") or "",
-            request.raw_path or "",
+            request.raw_path,
             request.scheme,
             request.root,
         )
@@ -151,19 +157,18 @@ class Planner:
         body = get("content-length")
         if (body is not None and body.strip() != "0") or get("transfer-encoding") is not None:
             return _BYPASS[Reason.BODY]
-        if request.method not in target.rule.methods:
-            return _BYPASS[Reason.METHOD]
-        if isinstance(target, Plan):
-            if get("authorization") is not None:
-                return _BYPASS[Reason.AUTHORIZATION]
-            return target
-        return self._complete(target, request)
+        plan = target if isinstance(target, Plan) else self._complete(target, request)
+        if get("authorization") is not None and isinstance(plan, Plan) and not _answers(plan):
+            return _BYPASS[Reason.AUTHORIZATION]
+        return plan
 
-    def _remember(self, memo_key: tuple[str, ...], request: Request) -> Plan | _Target | Bypass:
+    def _remember(
+        self, memo_key: tuple[str | None, ...], request: Request
+    ) -> Plan | _Target | Bypass:
         target: Plan | _Target | Bypass = self._target(request)
         if isinstance(target, _Target) and not self._depends_on_client(target.rule):
-            target = self._compose(target, (), (), ())
-        if sum(map(len, memo_key)) <= MEMO_LENGTH:
+            target = self._compose(target, Inputs(target.host, target.query))
+        if sum(len(part or "") for part in memo_key) <= MEMO_LENGTH:
             if len(self._memo) >= MEMO_ENTRIES:
                 self._memo = {}
             self._memo[memo_key] = target
@@ -176,10 +181,10 @@ class Planner:
     def _target(self, request: Request) -> _Target | Bypass:
         if not path_is_sure(request.path, request.raw_path):
             return _BYPASS[Reason.PATH]
-        position = self._book.rule_index.first(request.path)
-        if position is None:
+        match = self._book.match(request.method, request.path)
+        if match is None:
             return _BYPASS[Reason.NO_RULE]
-        rule = self._book.rules[position]
+        rule, values = match
         if not rule.cache:
             return _BYPASS[Reason.RULE]
         host = request.fields.get("host")
@@ -188,12 +193,11 @@ class Planner:
         query = queries.canonical(request.query, rule)
         if query is None:
             return _BYPASS[Reason.QUERY]
-        values = self._book.rule_index.values(position, request.path)
         return _Target(
             rule,
             host.lower(),
             self._key_head(request, rule, host.lower(), query),
-            query,
+            query.text,
             _named(values, query),
         )
 
@@ -211,111 +215,65 @@ class Planner:
             if not sure:
                 return _BYPASS[Reason.HEADER]
             headers.append((name, value))
+        jar = []
         try:
-            jar = [
-                (name, keyed.read(name, one_cookie(request, name)))
-                for name, keyed in rule.keyed_cookies.items()
-            ]
+            for name, keyed in rule.keyed_cookies.items():
+                sure, value = keyed.read(name, one_cookie(request, name))
+                if not sure:
+                    return _BYPASS[Reason.COOKIE]
+                jar.append((name, value))
         except DoubtError:
-            return _BYPASS[Reason.COOKIE]
-        if not all(sure for _, (sure, _) in jar):
             return _BYPASS[Reason.COOKIE]
         try:
             people = tuple(self._identifiers[name].ask(request) for name in rule.identities)
         except DoubtError:
             return _BYPASS[Reason.IDENTITY]
-        plan = self._compose(
-            target, tuple(headers), tuple((name, value) for name, (_, value) in jar), people
+        return self._recall(
+            target, Inputs(target.host, target.query, tuple(headers), tuple(jar), people)
         )
-        return self._reveal(plan, people, request)
 
-    def _compose(
-        self,
-        target: _Target,
-        headers: tuple[tuple[str, str | None], ...],
-        jar: tuple[tuple[str, str | None], ...],
-        people: tuple[Identified, ...],
-    ) -> Plan | Bypass:
-        rule = target.rule
-        key = target.head + encode(
-            (headers, jar, tuple((who.name, who.position, who.value) for who in people))
-        )
+    def _recall(self, target: _Target, inputs: Inputs) -> Plan | Bypass:
+        """The plan of these inputs, composed once."""
+        who = tuple((p.position, p.value, p.position is None and p.shown) for p in inputs.people)
+        memo_key = (target.head, inputs.headers, inputs.cookies, who)
+        plan = self._composed.get(memo_key)
+        if plan is None:
+            plan = self._compose(target, inputs)
+            if isinstance(plan, Bypass) or len(plan.key) <= MEMO_LENGTH:
+                if len(self._composed) >= MEMO_ENTRIES:
+                    self._composed = {}
+                self._composed[memo_key] = plan
+        return plan
+
+    def _compose(self, target: _Target, inputs: Inputs) -> Plan | Bypass:
+        rule, people = target.rule, inputs.people
+        said = tuple((who.name, who.position, who.value) for who in people)
+        key = target.head + encode((inputs.headers, inputs.cookies, said))
         values = dict(target.values)
         for who in people:
             values[f"identity.{who.name}"] = "" if who.value is None else str(who.value)
         namespaces = tuple(template.render(values) for template in rule.templates)
-        if any(len(name) > MAX_NAMESPACE for name in namespaces):
-            return _BYPASS[Reason.PATH]
-        lines = [("host", target.host)]
-        lines.extend((name, value) for name, value in headers if value is not None)
-        pairs = [f"{name}={value}" for name, value in jar if value is not None]
-        if pairs:
-            lines.append(("cookie", "; ".join(pairs)))
-        view = View(
-            target.host,
-            target.query.text,
-            tuple(lines),
-            (),
-            tuple((who.name, who.value) for who in people),
-        )
-        keyed = frozenset(("host", *rule.keyed_headers, *(("cookie",) if jar else ())))
-        return Plan(rule, key, slot(key), namespaces, view, keyed)
-
-    def _reveal(
-        self, plan: Plan | Bypass, people: tuple[Identified, ...], request: Request
-    ) -> Plan | Bypass:
-        """Show the handler the sources that answered, and what the identity reveals besides."""
-        if isinstance(plan, Bypass):
-            return plan
-        shown: list[Source] = []
-        for who in people:
-            if who.source is not None:
-                shown.extend((who.source, *self._identifiers[who.name].identity.reveal))
-        headers = {source.target for source in shown if source.kind == "header"}
-        if request.fields.get("authorization") is not None and "authorization" not in headers:
-            return _BYPASS[Reason.AUTHORIZATION]
-        lines = dict(plan.view.fields)
-        for name in headers:
-            value = request.fields.get(name)
-            if value is not None:
-                lines[name] = value
-        wanted = {source.target for source in shown if source.kind == "cookie"}
-        if wanted:
-            pairs = [p for p in (lines.get("cookie"),) if p]
-            pairs += [f"{k}={v}" for k, v in cookies(request.fields.get("cookie")) if k in wanted]
-            if pairs:
-                lines["cookie"] = "; ".join(pairs)
-        context = tuple(
-            (source.target, *source.path) for source in shown if source.kind in ("scope", "environ")
-        )
-        keyed = plan.keyed | headers | ({"cookie"} if wanted else set())
-        view = View(
-            plan.view.host, plan.view.query, tuple(lines.items()), context, plan.view.identities
-        )
-        return Plan(plan.rule, plan.key, plan.slot, plan.namespaces, view, keyed)
+        if not all(map(is_name, namespaces)):
+            # A page that nobody could forget by name.
+            return _BYPASS[Reason.NAMESPACE]
+        asked = [source for who in people for source in who.asked]
+        keyed = {"host", *rule.keyed_headers, *(s.target for s in asked if s.kind == "header")}
+        if inputs.cookies or any(source.kind == "cookie" for source in asked):
+            keyed.add("cookie")
+        return Plan(rule, key, slot(key), namespaces, frozenset(keyed), inputs)
 
     def view(self, plan: Plan, request: Request) -> View:
-        """What the handler sees, what passes through unkeyed included: made only to run it."""
-        names = (*self._passthrough, *plan.rule.passthrough)
-        view = plan.view
-        present = {name for name, _ in view.fields}
-        lines = [
-            (name, value)
-            for name in names
-            if name not in present and (value := request.fields.get(name)) is not None
-        ]
-        context = [
-            tuple(name.partition(":")[2].split("."))
-            for name in names
-            if name.startswith(("environ:", "scope:"))
-        ]
-        return View(
-            view.host,
-            view.query,
-            (*view.fields, *lines),
-            (*view.context, *context),
-            view.identities,
-        )
+        """What the handler of this request may see."""
+        return view(plan, request, self._passthrough)
+
+
+def _answers(plan: Plan) -> bool:
+    """Whether an identity of this plan was found in, or reveals, the Authorization field."""
+    return any(
+        source.kind == "header" and source.target == "authorization"
+        for who in plan.inputs.people
+        for source in who.shown
+    )
 
 
 def _named(values: Values, query: Query) -> dict[str, str]:

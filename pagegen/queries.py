@@ -78,4 +78,4 @@ def canonical(raw: str, rule: Rule) -> Query | None:
     text = "&".join(
         f"{quote(name, safe='')}={quote(value, safe='')}" for name, many in values for value in many
     )
-    return Query(tuple(values), text)
+    return Query(tuple(values), text) if len(text) <= MAX_LENGTH else None

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from .errors import ConfigError
 from .identities import Identity
-from .patterns import PathIndex
-from .rules import Invalidates, Rule
+from .patterns import PathIndex, Values
+from .rules import CACHED_METHODS, Invalidates, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,20 +22,42 @@ class RuleBook:
     rules: tuple[Rule, ...] = ()
     invalidates: tuple[Invalidates, ...] = ()
     identities: Mapping[str, Identity] = field(default_factory=dict)
-    rule_index: PathIndex = field(init=False, repr=False, compare=False)
     write_index: PathIndex = field(init=False, repr=False, compare=False)
+    _by_method: Mapping[str, tuple[PathIndex, tuple[Rule, ...]]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for position, rule in enumerate(self.rules):
             where = f'rule "{rule.name}"'
             self._check_identities(rule, where)
             self._check_reachable(rule, self.rules[:position], where)
-        indexes = {
-            "rule_index": PathIndex(tuple(rule.pattern for rule in self.rules)),
-            "write_index": PathIndex(tuple(entry.pattern for entry in self.invalidates)),
-        }
-        for name, index in indexes.items():
-            object.__setattr__(self, name, index)
+        put = object.__setattr__
+        put(self, "write_index", PathIndex(tuple(entry.pattern for entry in self.invalidates)))
+        by_method = {}
+        for method in CACHED_METHODS:
+            rules = tuple(rule for rule in self.rules if method in rule.methods)
+            by_method[method] = (PathIndex(tuple(rule.pattern for rule in rules)), rules)
+        put(self, "_by_method", by_method)
+
+    def match(self, method: str, path: str) -> tuple[Rule, Values] | None:
+        """The first rule for this method whose path matches, and what it reads from the path."""
+        index, rules = self._by_method[method]
+        position = index.first(path)
+        if position is None:
+            return None
+        return rules[position], index.values(position, path)
+
+    def longest_stay(self) -> float:
+        """Seconds that a page of any rule may be served at most, where rules say so."""
+        return max(
+            (
+                (ttl or 0.0) + max(rule.stale_while_revalidate, rule.stale_if_error)
+                for rule in self.rules
+                for ttl in rule.lifetimes.values()
+            ),
+            default=0.0,
+        )
 
     def _check_identities(self, rule: Rule, where: str) -> None:
         for name in rule.identities:

@@ -13,13 +13,16 @@ from typing import Any, Final, Literal
 
 from .errors import ConfigError, NamespaceError
 from .fields import TOKEN
+from .identities import names_the_request
 from .namespaces import Template, parse
 from .parameters import KeyedField, Parameter, declared
 from .patterns import PathPattern, parse_pattern
 from .units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
 
 PUBLIC: Final = "public"
-SAFE_METHODS: Final = ("GET", "HEAD")
+#: Methods whose pages are cached, and those whose answers never invalidate (RFC 9110 §9.2.1).
+CACHED_METHODS: Final = ("GET", "HEAD")
+SAFE_METHODS: Final = frozenset((*CACHED_METHODS, "OPTIONS", "TRACE", "QUERY"))
 UNSAFE_METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 # A page over this size costs more to keep than most are worth; memcached's items end here too.
 DEFAULT_MAX_BODY: Final = 2**20
@@ -60,7 +63,7 @@ class Rule:
     name: str = ""
     cache: bool = True
     share: str | Sequence[str] | None = None
-    methods: Sequence[str] = SAFE_METHODS
+    methods: Sequence[str] = CACHED_METHODS
     namespaces: Sequence[str] = ()
     ttl: str | float | Mapping[Any, str | float] | None = None
     swr: str | float = 0.0
@@ -174,15 +177,13 @@ def texts(values: object, place: str) -> tuple[str, ...]:
 def _methods(given: object, *, safe: bool) -> tuple[str, ...]:
     methods = texts(given, "methods")
     for method in methods:
-        if safe and method not in SAFE_METHODS:
+        if safe and method not in CACHED_METHODS:
             raise ConfigError(
                 f"{method!r} is not cached",
                 "Only GET and HEAD are; writes belong into [[invalidates]]",
                 field="methods",
             )
-        if not safe and (
-            method in (*SAFE_METHODS, "OPTIONS", "TRACE") or not TOKEN.fullmatch(method)
-        ):
+        if not safe and (method.upper() in SAFE_METHODS or not TOKEN.fullmatch(method)):
             raise ConfigError(
                 f"{method!r} is no unsafe method",
                 "List methods that write, such as POST, PUT, PATCH, DELETE",
@@ -200,7 +201,7 @@ def _methods(given: object, *, safe: bool) -> tuple[str, ...]:
 def _passthrough(rule: Rule) -> tuple[str, ...]:
     for entry in (names := texts(rule.passthrough, "passthrough")):
         context, _, key = entry.partition(":")
-        if context in ("environ", "scope") and key:
+        if context in ("environ", "scope") and key and not names_the_request(key):
             continue
         if (
             not TOKEN.fullmatch(entry)
@@ -382,10 +383,8 @@ def _resolve(
 
 def _fingerprint(rule: Rule) -> bytes:
     """A digest of all the rule says: a changed rule never meets pages of its former self."""
-    said = [
-        (f.name, repr(getattr(rule, f.name)))
-        for f in fields(Rule)
-        if f.init and f.name not in ("query", "headers", "cookies")
-    ]
-    derived = (rule.parameters, rule.keyed_headers, rule.keyed_cookies)
-    return blake2b(repr((said, derived)).encode(), digest_size=16).digest()
+    derived = ("lifetimes", "identities", "parameters", "keyed_headers", "keyed_cookies")
+    spelled = {"query", "headers", "cookies", "ttl", "share"}
+    names = [f.name for f in fields(Rule) if f.init and f.name not in spelled]
+    said = [(name, repr(getattr(rule, name))) for name in (*names, *derived)]
+    return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -27,8 +27,8 @@ from urllib.parse import unquote_to_bytes
 from .asgi import PageCacheMiddleware as AsgiMiddleware
 from .asgi.types import ASGIApp, Message, Receive, Scope, Send
 from .cache import PageCache
-from .engine import Sources
 from .rules import Rule
+from .sources import Sources
 from .stores import MemoryStore, Store
 from .wsgi import PageCacheMiddleware as WsgiMiddleware
 from .wsgi.types import Environ, StartResponse, WSGIApp

@@ -18,8 +18,8 @@ _BYTES = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|kB|MB|GB|KiB|MiB|GiB)")
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|w)")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(B|kB|MB|GB|KiB|MiB|GiB)")
 
 # RFC 9111 §1.2.2 asks caches to cope with 2^31 seconds (68 years); nobody means more.
 MAX_SECONDS = 2**31
@@ -28,7 +28,7 @@ MAX_SECONDS = 2**31
 def parse_duration(value: object) -> float:
     """Seconds in a duration: a number of seconds, or text with a unit (ms, s, m, h, d, w)."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(value) if abs(value) <= MAX_SECONDS else math.inf
     elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         seconds = float(match[1]) * _SECONDS[match[2]]
     else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .identification import Identified
 from .law.storing import Refusal
 from .messages import StoredResponse
 from .rules import Rule
@@ -34,39 +35,39 @@ class Reason(StrEnum):
     HEADER = "header"
     COOKIE = "cookie"
     IDENTITY = "identity"
+    NAMESPACE = "namespace"
     HEAD_MISS = "head-miss"
     STORE = "store"
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What the handler of a cacheable request may see, beside method, path, scheme and mount.
+class Inputs:
+    """What a page is keyed by besides rule and path: canonical, each with its name.
 
-    ``query`` is the canonical one; ``fields`` hold host, keyed and passed-through headers and one
-    ``cookie`` line of keyed cookies; ``context`` names scope or environ keys (dotted paths split)
-    that an identity reveals; ``identities`` are the values that the page is keyed by.
+    ``query`` is the canonical text; None stands for an absent header or cookie.
     """
 
     host: str
     query: str
-    fields: tuple[tuple[str, str], ...] = ()
-    context: tuple[tuple[str, ...], ...] = ()
-    identities: tuple[tuple[str, str | int | None], ...] = ()
+    headers: tuple[tuple[str, str | None], ...] = ()
+    cookies: tuple[tuple[str, str | None], ...] = ()
+    people: tuple[Identified, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A cacheable request: where its page lives, which namespaces it has, what its handler sees.
+    """A cacheable request: where its page lives, which namespaces it has, what it is keyed by.
 
-    ``keyed`` names the request fields that are part of the key (lower case).
+    ``keyed`` names the request fields that are part of the key (lower case). Nothing in a plan
+    depends on what is not in its key, so plans are remembered and shared between requests.
     """
 
     rule: Rule
     key: bytes
     slot: bytes
     namespaces: tuple[str, ...]
-    view: View
     keyed: frozenset[str]
+    inputs: Inputs
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +89,8 @@ class Ticket:
     settled: bool = field(default=False)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: a frozen one takes twice as long to make, and hits are made at every request.
+@dataclass(slots=True, eq=False)
 class Hit:
     """Send this page; ``age`` in seconds. ``collapsed``: it waited for another request's page."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..messages import Request
-from ..verdicts import View
+from ..views import View
 from .types import Message, Receive, Scope
 
 # What a handler may see of the scope although it is not keyed: it follows from the server, the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from .. import status
@@ -11,7 +10,8 @@ from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import Refusal, declared_length
 from ..law.validation import not_modified
-from ..messages import Request, ResponseHead, StoredResponse, WireFields
+from ..messages import Fields, Request, ResponseHead, StoredResponse, WireFields
+from ..rules import SAFE_METHODS
 from ..verdicts import Admitted, Refused, Ticket
 from .types import Message, Send
 
@@ -42,9 +42,8 @@ def _head(message: Message) -> ResponseHead:
     return ResponseHead(message["status"], lines)
 
 
-def _with_fields(message: Message, fields: Iterable[tuple[str, str]]) -> Message:
-    added = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    return {**message, "headers": [*message.get("headers", ()), *added]} if added else message
+def _wire(fields: Fields) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
 
 
 class Watcher:
@@ -63,17 +62,20 @@ class Watcher:
         self._request = request
         self._send = send
         self._telling = telling
+        self._writing = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
 
     async def send(self, message: Message) -> None:
         """The ``send`` of the application."""
         if message["type"] == "http.response.start":
-            head = _head(message)
-            self._declared = declared_length(head)
-            self._exchange.owe(self._engine.forgotten_by(self._request, head))
+            if self._writing:
+                head = _head(message)
+                self._declared = declared_length(head)
+                self._exchange.owe(self._engine.forgotten_by(self._request, head))
             if self._telling:
-                message = _with_fields(message, (("Cache-Status", self._telling),))
+                added = _wire((("Cache-Status", self._telling),))
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
         elif message["type"] not in _BESIDE and self._is_last(message):
             await self.settle()
         await self._send(message)
@@ -158,7 +160,7 @@ class Collector:
         elif not message.get("more_body", False):
             await self._finish(message, head, collection)
         elif not collection.holding:
-            await self._begin(self._engine.added_fields(self._ticket, head))
+            await self._begin(self._engine.leaving_fields(self._ticket, head))
             await self._send(message)
 
     async def _finish(self, message: Message, head: ResponseHead, collection: Collection) -> None:
@@ -170,27 +172,24 @@ class Collector:
             more = ((b"cache-status", telling.encode("ascii")),) if self._tell else ()
             await send_page(self._send, self._request, outcome.page, more)
             return
-        await self._begin((), outcome if isinstance(outcome, Refused) else None)
+        await self._begin(refused=outcome if isinstance(outcome, Refused) else None)
         held = collection.release()
         await self._send({**message, "body": held} if held else message)
 
-    async def _begin(
-        self, fields: Iterable[tuple[str, str]], refused: Refused | None = None
-    ) -> None:
-        """Send the head, unless it has left already."""
-        if self._begun or self._start is None:
+    async def _begin(self, fields: Fields | None = None, refused: Refused | None = None) -> None:
+        """Send the head with the application's own or these fields, unless it has left already."""
+        if self._begun or self._start is None or self._head is None:
             return
         self._begun = True
-        added = list(fields)
+        sent = self._head.fields if fields is None else fields
         if self._tell:
-            telling = status.of_forward(self._ticket, refused, stored=False)
-            added.append(("Cache-Status", telling))
-        await self._send(_with_fields(self._start, added))
+            sent += (("Cache-Status", status.of_forward(self._ticket, refused, stored=False)),)
+        await self._send({**self._start, "headers": _wire(sent)})
 
     async def _give_up(self, refusal: Refusal) -> None:
         """Stop collecting: wake those who wait, and let go of what was held."""
         collection, self._collection = self._collection, None
-        await self._begin((), await self._engine.abandon(self._ticket, refusal))
+        await self._begin(refused=await self._engine.abandon(self._ticket, refusal))
         held = collection.release() if collection is not None else b""
         if held:
             await self._send({"type": "http.response.body", "body": held, "more_body": True})

@@ -9,11 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..messages import Fields, ResponseHead
+from ..rules import Rule
 from . import storing, validation
 
 
+def passing_fields(head: ResponseHead, rule: Rule, namespaces: Sequence[str]) -> Fields:
+    """All fields of a response that leaves before its body is complete.
+
+    The handler did not see the client's cookies, so where a rule drops ``Set-Cookie`` it is dropped
+    here too: it would replace a session that the handler did not know of.
+    """
+    kept = tuple(
+        pair
+        for pair in head.fields
+        if rule.set_cookie == "refuse" or pair[0].lower() != "set-cookie"
+    )
+    return kept + added(head, namespaces)
+
+
 def added(head: ResponseHead, namespaces: Sequence[str]) -> Fields:
-    """Fields that can be told before the body is there."""
+    """What the application did not say of caching, and clients should know."""
     if namespaces and not head.has("cache-control") and not head.has("expires"):
         return (("Cache-Control", "no-cache"),)
     return ()

@@ -36,5 +36,9 @@ def _expires(head: ResponseHead, now: float) -> float:
 
 
 def initial_age(head: ResponseHead) -> float:
-    """Seconds the response was already old when it came, by its ``Age`` field (§4.2.3)."""
-    return float(delta_seconds(head.get("age")) or 0)
+    """Seconds the response was already old when it came, by its ``Age`` field (§4.2.3).
+
+    Of a list the first member counts (§5.1); what cannot be read is no age.
+    """
+    first = (head.get("age") or "").partition(",")[0]
+    return float(delta_seconds(first) or 0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Final
 
+from ..fields import directives
 from ..messages import StoredResponse
 
 
@@ -33,6 +35,19 @@ def fitness(
     if page.generation != generation:
         return Fitness.INVALIDATED
     return Fitness.FRESH if now < page.fresh_until else Fitness.EXPIRED
+
+
+#: Directives that forbid a shared cache to serve a page past its lifetime (RFC 9111 §4.2.4,
+#: §5.2.2.2, §5.2.2.8, §5.2.2.10); no rule overrides them.
+_NEVER_STALE: Final = frozenset(("must-revalidate", "proxy-revalidate", "s-maxage"))
+
+
+def may_be_stale(page: StoredResponse, window: float, now: float) -> bool:
+    """Whether an expired page may be served within this many seconds past its lifetime."""
+    if now >= page.fresh_until + window:
+        return False
+    said = ", ".join(value for name, value in page.fields if name.lower() == "cache-control")
+    return not _NEVER_STALE & directives(said).keys()
 
 
 def changed(page: StoredResponse, generation: Sequence[bytes | None]) -> tuple[str, ...]:

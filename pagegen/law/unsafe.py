@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Final
 
-from ..errors import NamespaceError
 from ..fields import strings
 from ..messages import ResponseHead
-from ..namespaces import check
+from ..namespaces import is_name
 from ..rulebook import RuleBook
+from ..rules import SAFE_METHODS
 
-#: Methods whose answers never invalidate (RFC 9110 §9.2.1).
-SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "QUERY"))
+_SLASHES: Final = re.compile("/{2,}")
 
 
 def forgotten(book: RuleBook, method: str, path: str, head: ResponseHead) -> tuple[str, ...]:
@@ -21,25 +22,30 @@ def forgotten(book: RuleBook, method: str, path: str, head: ResponseHead) -> tup
     (RFC 9111 §4.4). ``Cache-Group-Invalidation`` counts whatever the status, since the application
     says so itself; on safe methods it is ignored (RFC 9875 §3).
     """
-    if method in SAFE:
+    if method in SAFE_METHODS:
         return ()
     found = dict.fromkeys(_groups(head))
     if head.status < 400:
-        for position in book.write_index.all(path):
-            entry = book.invalidates[position]
-            if method not in entry.methods:
-                continue
-            values = book.write_index.values(position, path)
-            known = {f"path.{name}": value for name, value in values}
-            found |= dict.fromkeys(template.render(known) for template in entry.templates)
+        for spelling in _spellings(path):
+            found |= dict.fromkeys(_declared(book, method, spelling))
     return tuple(found)
 
 
-def _groups(head: ResponseHead) -> tuple[str, ...]:
-    names = []
-    for name in strings(head.get("cache-group-invalidation")):
-        try:
-            names.append(check(name))
-        except NamespaceError:
+def _spellings(path: str) -> set[str]:
+    """The path as it came, and as lenient routers read it: forgetting too much costs a miss."""
+    merged = _SLASHES.sub("/", path)
+    return {path, merged, merged.rstrip("/") or "/"}
+
+
+def _declared(book: RuleBook, method: str, path: str) -> Iterator[str]:
+    for position in book.write_index.all(path):
+        entry = book.invalidates[position]
+        if method not in entry.methods:
             continue
-    return tuple(names)
+        known = {f"path.{name}": value for name, value in book.write_index.values(position, path)}
+        # What no name can be, no page has: an empty {rest:path} makes such.
+        yield from filter(is_name, (template.render(known) for template in entry.templates))
+
+
+def _groups(head: ResponseHead) -> tuple[str, ...]:
+    return tuple(filter(is_name, strings(head.get("cache-group-invalidation"))))

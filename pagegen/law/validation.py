@@ -45,7 +45,8 @@ def strong_etag(body: bytes, fields: Fields) -> str:
     Two spellings of a page (its content type, its coding) are two representations, so those fields
     take part.
     """
-    digest = blake2b(body, digest_size=16)
+    digest = blake2b(b"%d\0" % len(body), digest_size=16)
+    digest.update(body)
     for name, value in fields:
         if name.lower() in ("content-type", "content-encoding", "content-language"):
             digest.update(f"\0{name.lower()}\0{value}".encode("utf-8", "replace"))

@@ -18,6 +18,6 @@ def uncovered(head: ResponseHead, keyed: Collection[str]) -> str | None:
     for name in tokens(head.get("vary")):
         if name == "accept-encoding" and not head.has("content-encoding"):
             continue
-        if name not in keyed:
+        if name not in keyed or name == "*":
             return name
     return None

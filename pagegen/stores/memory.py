@@ -19,8 +19,9 @@ from .s3fifo import S3Fifo
 DEFAULT_SIZE: Final = 64 * 2**20
 #: Share of the size that tokens have for themselves.
 TOKEN_SHARE: Final = 0.125
-#: Measured: dictionary slot, queue slot, entry, tuple, float and the token itself.
-_TOKEN_OVERHEAD: Final = 330
+#: Measured: dictionary slot, queue slot, entry, tuple, float and the token itself, about 330, and
+#: as much again for the name's ghost once it has been evicted.
+_TOKEN_OVERHEAD: Final = 580
 
 
 class MemoryStore:

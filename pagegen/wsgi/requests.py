@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from ..identification import inside
 from ..messages import Request
-from ..verdicts import View
+from ..views import View
 from .types import Environ
 
 # What a handler may see of the environ although it is not keyed: it follows from the server or the
@@ -51,7 +51,7 @@ def _key(name: str) -> str:
 def read_request(environ: Environ) -> Request:
     """The request of an environ. Raises only for an environ that is none."""
     root = _text(environ.get("SCRIPT_NAME", ""))
-    raw: str | None = next((environ[name] for name in _RAW_TARGETS if name in environ), None)
+    raw: str | None = environ.get("REQUEST_URI", environ.get("RAW_URI"))
     if raw is not None:
         raw = raw.partition("?")[0]
         if root:

@@ -10,9 +10,9 @@ from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange, handling
 from ..law.storing import Refusal
-from ..law.unsafe import SAFE
 from ..law.validation import not_modified
 from ..messages import Fields, Request, ResponseHead, StoredResponse
+from ..rules import SAFE_METHODS
 from ..stepping import step
 from ..verdicts import Admitted, Refused, Ticket
 from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
@@ -55,7 +55,7 @@ class Watcher:
         self._start_response = start_response
         self._telling = telling
         self._exchange = Exchange(engine)
-        self._watching = request.method not in SAFE
+        self._watching = request.method not in SAFE_METHODS
         self._chunks = 0
         self._iterator: Iterator[bytes] = iter(())
         self._close: Callable[[], object] | None = None
@@ -247,23 +247,23 @@ class Collector:
         if self._collection.holding or not data:
             return None
         if self._head is not None:
-            self._begin(self._engine.added_fields(self._ticket, self._head))
+            self._begin(self._engine.leaving_fields(self._ticket, self._head))
         return data
 
     def _give_up(self, refusal: Refusal) -> None:
         """Stop collecting: wake those who wait, and let the head go."""
         self._collection = None
-        self._begin((), step(self._engine.abandon(self._ticket, refusal)))
+        self._begin(refused=step(self._engine.abandon(self._ticket, refusal)))
 
-    def _begin(self, fields: Fields = (), refused: Refused | None = None) -> None:
-        """Send the head, unless it has left already."""
+    def _begin(self, fields: Fields | None = None, refused: Refused | None = None) -> None:
+        """Send the head with the application's own or these fields, unless it has left already."""
         if self._begun or self._head is None:
             return
         self._begun = True
+        sent = self._head.fields if fields is None else fields
         if self._tell:
-            telling = status.of_forward(self._ticket, refused, stored=False)
-            fields = (*fields, ("Cache-Status", telling))
-        self._server_write = self._start_response(self._status_line, [*self._head.fields, *fields])
+            sent += (("Cache-Status", status.of_forward(self._ticket, refused, stored=False)),)
+        self._server_write = self._start_response(self._status_line, list(sent))
 
     # The server's side ------------------------------------------------------------------------
 
@@ -309,7 +309,7 @@ class Collector:
             page = send_page(self._start_response, self._request, outcome.page, more)
             self._ready.extend(page)
             return
-        self._begin((), outcome if isinstance(outcome, Refused) else None)
+        self._begin(refused=outcome if isinstance(outcome, Refused) else None)
         if held := self._collection.release():
             self._ready.append(held)
 

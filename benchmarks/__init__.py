@@ -1,0 +1,1 @@
+"""Direct-call benchmark of pagegen: ``python -m benchmarks``. No server, no network."""

@@ -1,0 +1,130 @@
+"""What a request costs that the cache answers, and one that it does not, on both fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pagegen import Identity, PageCache, Rule
+
+from .floors import FRONTS, TYPE, Ask, Front, numbers
+from .report import COST_COLUMNS, Table, costs
+from .timing import Case, Effort, measure
+
+KILO: Final = 1000
+BODY: Final = 10 * KILO
+ITEM: Final = "/items/{id:int}"
+ETAG: Final = '"v1"'
+
+_QUERY: Final = {
+    "start": {"type": "int", "default": 0, "min": 0},
+    "end": {"type": "int", "default": 20, "min": 1, "max": 10_000},
+}
+_KEYED: Final = {
+    "headers": {"accept-language": {"values": ["en", "de"], "default": "en"}},
+    "cookies": {"theme": {"values": ["light", "dark"], "default": "light"}},
+}
+
+CONDITIONAL: Final = Ask().with_header("if-none-match", ETAG)
+
+
+class Variant(NamedTuple):
+    """One row: a rule, a request under it, and what the cache must count and answer.
+
+    kind: ``same`` asks the same again and again, ``fresh`` with a new scope or environ each time,
+    ``new`` for another page each time.  glance: whether ``--quick`` has this row.
+    """
+
+    name: str
+    rule: Mapping[str, Any] = {}
+    ask: Ask = Ask()
+    counts: str = "hit"
+    status: int = 200
+    body: int = BODY
+    kind: str = "same"
+    glance: bool = False
+
+
+def _namespaces(number: int) -> dict[str, Any]:
+    return {"namespaces": [f"group{n}:{{id}}" for n in range(number)]}
+
+
+VARIANTS: Final = (
+    Variant("hit, 1 namespace", _namespaces(1), glance=True),
+    Variant("hit, body of 1 kB", _namespaces(1), body=KILO),
+    Variant("hit, body of 100 kB", _namespaces(1), body=100 * KILO),
+    Variant("hit, 4 namespaces", _namespaces(4)),
+    Variant("hit, 16 namespaces", _namespaces(16)),
+    Variant(
+        "hit, 2 query parameters",
+        {**_namespaces(1), "query": _QUERY},
+        Ask(query="start=20&end=40"),
+    ),
+    Variant("hit, keyed header and cookie", {**_namespaces(1), **_KEYED}, glance=True),
+    Variant("hit, identity from a cookie", {**_namespaces(1), "share": ["user"]}),
+    Variant("hit, answered 304", _namespaces(1), CONDITIONAL, status=304, glance=True),
+    Variant("hit, HEAD", _namespaces(1), Ask(method="HEAD")),
+    Variant("hit, all objects new", _namespaces(1), kind="fresh"),
+    Variant("bypass, no rule", _namespaces(1), Ask("/other/7"), "bypass:no-rule", glance=True),
+    Variant("bypass, POST", _namespaces(1), Ask(method="POST"), "bypass:method"),
+    Variant("miss, admitted", _namespaces(1), Ask("/items/"), "admitted", kind="new", glance=True),
+)
+
+
+def cache_for(variant: Variant) -> PageCache:
+    """A cache with this variant's rule alone."""
+    rule = Rule(path=ITEM, **{"share": "public", "ttl": "1h", **variant.rule})
+    return PageCache([rule], identities=[Identity(name="user", sources=["cookie:session"])])  # type: ignore[arg-type]
+
+
+def case(front: Front, variant: Variant) -> Case:
+    """The variant on a front, checked to do what it says."""
+    floor = front.app(b"x" * variant.body, (*TYPE, ("ETag", ETAG)))
+    cache = cache_for(variant)
+    app = front.wrap(floor, cache)
+    prove(front, app, cache, variant)
+    name = f"{front.name} {variant.name}"
+    if variant.kind == "new":
+        return Case(name, *(_numbered(front, a, variant, numbers()) for a in (floor, app)))
+    call = front.fresh_call if variant.kind == "fresh" else front.call
+    return Case(name, call(floor, variant.ask), call(app, variant.ask))
+
+
+def _numbered(front: Front, app: Any, variant: Variant, source: Iterator[int]) -> Any:
+    return front.numbered_call(app, variant.ask, source)
+
+
+def prove(front: Front, app: Any, cache: PageCache, variant: Variant) -> None:
+    """Raise ``AssertionError`` unless the second request does what the variant says."""
+    ask = variant.ask
+    if variant.kind == "new":
+        ask = Ask(f"{ask.path}1", ask.query, ask.method, ask.headers)
+    else:
+        front.run(app, front.context(Ask(ask.path, ask.query)))
+    before = cache.statistics().get(variant.counts, 0)
+    status, length = front.answer(app, front.context(ask))
+    counted = cache.statistics().get(variant.counts, 0) - before
+    bodiless = status == 304 or (ask.method == "HEAD")
+    if (counted, status, length) != (1, variant.status, 0 if bodiless else variant.body):
+        raise AssertionError(f"{front.name} {variant.name}: {counted=} {status=} {length=}")
+
+
+def tables(effort: Effort) -> Iterator[Table]:
+    """One table a front."""
+    for front in FRONTS:
+        cases = [case(front, v) for v in VARIANTS if v.glance or not effort.quick]
+        results = measure(cases, effort)
+        yield Table(
+            f"hits-{front.name.lower()}",
+            f"{front.name}: one request through pagegen",
+            "× floor: against the same application without pagegen, which answers a constant 10 kB "
+            "page and does nothing else, so very little is many times its time. The extra is what "
+            "pagegen adds to a request, in reference loops and in µs of this machine.",
+            ("request", *COST_COLUMNS),
+            tuple((name.partition(" ")[2], *costs(result)) for name, result in results.items()),
+            (
+                "Called directly: neither server, socket nor event loop is in these figures.",
+                '"All objects new": scope or environ is made anew for each request (in floor and '
+                "subject alike), so nothing has its hash already. The other rows use one again.",
+            ),
+        )

@@ -1,0 +1,71 @@
+"""What the handler of a cacheable request may see: its keyed inputs, and nothing else.
+
+Made only when a handler really runs. Method, path, scheme and mount point are keyed too and need no
+mention here; the fronts make their environ or scope from a :class:`View`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .fields import cookies
+from .identities import Source
+from .messages import Fields, Request
+from .verdicts import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """``query`` is the canonical one; ``fields`` hold host, keyed and passed-through headers and
+    one ``cookie`` line; ``context`` names scope or environ keys (dotted paths split) that an
+    identity reveals or that pass through; ``identities`` are the values that the page is keyed by.
+    """
+
+    host: str
+    query: str
+    fields: Fields = ()
+    context: tuple[tuple[str, ...], ...] = ()
+    identities: tuple[tuple[str, str | int | None], ...] = ()
+
+
+def view(plan: Plan, request: Request, passthrough: Iterable[str]) -> View:
+    """The view of this request's handler. ``passthrough``: what every rule lets through."""
+    inputs = plan.inputs
+    shown = [source for who in inputs.people for source in who.shown]
+    passing = (*passthrough, *plan.rule.passthrough)
+    fields = {"host": inputs.host}
+    fields.update((name, value) for name, value in inputs.headers if value is not None)
+    names = [source.target for source in shown if source.kind == "header"]
+    names += [name for name in passing if ":" not in name]
+    for name in names:
+        if name not in fields and (value := request.fields.get(name)) is not None:
+            fields[name] = value
+    if jar := "; ".join(_cookies(plan, request, shown)):
+        fields["cookie"] = jar
+    return View(
+        inputs.host,
+        inputs.query,
+        tuple(fields.items()),
+        tuple(_context(shown, passing)),
+        tuple((who.name, who.value) for who in inputs.people),
+    )
+
+
+def _cookies(plan: Plan, request: Request, shown: Iterable[Source]) -> Iterator[str]:
+    """The keyed cookies, and of the client's those that an identity shows."""
+    keyed = dict(plan.inputs.cookies)
+    yield from (f"{name}={value}" for name, value in keyed.items() if value is not None)
+    wanted = {source.target for source in shown if source.kind == "cookie"} - keyed.keys()
+    if wanted:
+        jar = cookies(request.fields.get("cookie"))
+        yield from (f"{name}={value}" for name, value in jar if name in wanted)
+
+
+def _context(shown: Iterable[Source], passing: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    for source in shown:
+        if source.kind in ("scope", "environ"):
+            yield (source.target, *source.path)
+    for name in passing:
+        if name.startswith(("environ:", "scope:")):
+            yield tuple(name.partition(":")[2].split("."))
