@@ -283,7 +283,7 @@ class Engine:
         if old is None:
             return await self.abandon(ticket, Refusal.STATUS)
         new = {name.lower() for name, _ in head.fields} - {"content-length", "content-encoding"}
-        kept = tuple(pair for pair in old.fields if pair[0].lower() not in new)
+        kept = tuple(pair for pair in old.from_application() if pair[0].lower() not in new)
         fresh = tuple(pair for pair in head.fields if pair[0].lower() in new)
         updated = ResponseHead(old.status, (*kept, *fresh), old.status_line[4:])
         return await self.admit(ticket, updated, old.body)

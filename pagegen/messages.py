@@ -7,7 +7,7 @@ fields are asked for in lower case; response fields keep the case that the appli
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 Fields = tuple[tuple[str, str], ...]
@@ -51,15 +51,26 @@ class ResponseHead:
     status: int
     fields: Fields
     reason: str = ""
+    _lines: dict[str, list[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        lines: dict[str, list[str]] = {}
+        for name, value in self.fields:
+            lines.setdefault(name.lower(), []).append(value)
+        object.__setattr__(self, "_lines", lines)
 
     def get(self, name: str) -> str | None:
         """The combined value of a field (name in lower case), None when there is none."""
-        found = [value for key, value in self.fields if key.lower() == name]
+        found = self._lines.get(name)
         return ", ".join(found) if found else None
+
+    def lines(self, name: str) -> list[str]:
+        """The value of each line of a field (name in lower case)."""
+        return self._lines.get(name, [])
 
     def has(self, name: str) -> bool:
         """Whether there is at least one field of this name (in lower case)."""
-        return any(key.lower() == name for key, _ in self.fields)
+        return name in self._lines
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +98,11 @@ class StoredResponse:
     wire_fields: WireFields
     not_modified_fields: Fields
     not_modified_wire_fields: WireFields
+    own_fields: int = 0
+
+    def from_application(self) -> Fields:
+        """The fields that the application itself sent: the first ``own_fields`` of all."""
+        return self.fields[: self.own_fields]
 
     def age(self, now: float) -> int:
         """Current age in whole seconds (RFC 9111 §4.2.3); a clock that stepped back counts 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from .fields import http_date
-from .law import downstream, freshness, validation
+from .law import downstream, freshness, storing, validation
 from .messages import Fields, ResponseHead, StoredResponse, WireFields
 from .verdicts import Ticket
 
@@ -34,6 +34,7 @@ def stored_response(ticket: Ticket, head: ResponseHead, body: bytes, now: float)
         wire_fields=_wire(fields),
         not_modified_fields=conditional,
         not_modified_wire_fields=_wire(conditional),
+        own_fields=len(storing.stored_fields(head)),
     )
 
 

@@ -80,7 +80,7 @@ class RuleBook:
                     field="name",
                     where=where,
                 )
-            if set(rule.methods) <= set(other.methods) and other.pattern.covers(rule.pattern):
+            if other.pattern.covers(rule.pattern) and set(rule.methods) <= set(other.methods):
                 raise ConfigError(
                     f'can never match: rule "{other.name}" ({other.path}) comes first and takes '
                     f"every path of {rule.path}",

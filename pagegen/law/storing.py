@@ -68,7 +68,7 @@ def refusal(
         return Refusal.VARY
     if head.has("content-range"):
         return Refusal.PARTIAL
-    if content_length(_values(head, "content-length")) == -1:
+    if content_length(head.lines("content-length")) == -1:
         return Refusal.MALFORMED
     lifetime = freshness.lifetime(head, rule, now)
     if lifetime is None or lifetime <= freshness.initial_age(head):
@@ -80,7 +80,7 @@ def refusal(
 
 def body_refusal(head: ResponseHead, length: int, rule: Rule) -> Refusal | None:
     """Why a whole body of this many bytes forbids storing (§3.3), None when it does not."""
-    declared = content_length(_values(head, "content-length"))
+    declared = content_length(head.lines("content-length"))
     if declared is not None and declared != length:
         return Refusal.LENGTH
     if length > rule.body_limit:
@@ -90,7 +90,7 @@ def body_refusal(head: ResponseHead, length: int, rule: Rule) -> Refusal | None:
 
 def declared_length(head: ResponseHead) -> int | None:
     """The body length that the head promises, None when it promises none that can be read."""
-    length = content_length(_values(head, "content-length"))
+    length = content_length(head.lines("content-length"))
     return None if length == -1 else length
 
 
@@ -108,7 +108,3 @@ def stored_fields(head: ResponseHead) -> Fields:
         and lower not in named
         and lower != "set-cookie"
     )
-
-
-def _values(head: ResponseHead, name: str) -> list[str]:
-    return [value for key, value in head.fields if key.lower() == name]
