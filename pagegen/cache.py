@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from os import PathLike
 from typing import Any
 
@@ -13,12 +15,15 @@ from .errors import ConfigError
 from .exchange import current
 from .identities import Identity
 from .messages import Request
+from .parameters import check_keys
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
 from .sources import Sources
 from .stepping import step
 from .stores import Store, open_store
 from .verdicts import Inspection, Invalidation
+
+log = logging.getLogger("pagegen.cache")
 
 
 class PageCache:
@@ -40,7 +45,14 @@ class PageCache:
         sources: Sources | None = None,
         **settings: Any,
     ) -> None:
-        who = tuple(identities)
+        given, writes, who = tuple(rules), tuple(invalidates), tuple(identities)
+        _expect_all(given, Rule, "rules")
+        _expect_all(writes, Invalidates, "invalidates")
+        _expect_all(who, Identity, "identities")
+        try:
+            check_keys(settings, {f.name for f in fields(Settings) if f.init}, None)
+        except ConfigError as error:
+            raise error.at(where="PageCache()") from None
         for identity in who:
             if sum(other.name == identity.name for other in who) > 1:
                 raise ConfigError(
@@ -48,7 +60,7 @@ class PageCache:
                     "Give each identity a name of its own",
                     where=f"[identity.{identity.name}]",
                 )
-        book = RuleBook(tuple(rules), tuple(invalidates), {i.name: i for i in who})
+        book = RuleBook(given, writes, {i.name: i for i in who})
         url = store if isinstance(store, str) else "memory://"
         self._build(
             Configuration(Settings(store=url, **settings), book),
@@ -115,18 +127,25 @@ class PageCache:
         """Say while rendering that the page also belongs to these namespaces.
 
         Reserved: this version cannot add namespaces that a rule does not declare, so a page tagged
-        with others is *not stored*. Outside of a request it does nothing.
+        with others is *not stored*. Where no request is handled, as in a thread that does not
+        carry the request's context, it can do nothing, and warns.
         """
-        exchange = current(self.engine)
         checked = [namespaces.check(name) for name in names]
+        exchange = current(self.engine)
         if exchange is not None:
             exchange.tags.update(dict.fromkeys(checked))
+            return
+        log.warning(
+            "cache.tag(%s) was called where no request is handled: nothing is tagged. A thread of "
+            "your own needs the context of its request (contextvars.copy_context)",
+            ", ".join(map(repr, checked)),
+        )
 
     def inspect(self, path: str, query: str = "", **request: Any) -> Inspection:
         """What the cache holds for a GET of this path, asked without changing anything.
 
         ``path`` is decoded, ``query`` raw; ``host``, ``scheme`` (default ``http``), ``root`` (mount
-        point), ``raw_path`` and ``fields`` (header pairs) complete the request. Raises what the
+        point), ``raw_path`` and ``headers`` (a mapping) complete the request. Raises what the
         store raises.
         """
         return step(self.engine.inspect(_imagined(path, query, **request)))
@@ -144,6 +163,17 @@ class PageCache:
         self.engine.store.close()
 
 
+def _expect_all(values: tuple[object, ...], kind: type, name: str) -> None:
+    for value in values:
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"{value!r} is no {kind.__name__}",
+                f"Build it with pagegen.{kind.__name__}(...)",
+                field=name,
+                where="PageCache()",
+            )
+
+
 def _imagined(
     path: str,
     query: str = "",
@@ -152,7 +182,7 @@ def _imagined(
     scheme: str = "http",
     root: str = "",
     raw_path: str | None = None,
-    fields: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Request:
-    headers = {"host": host, **{name.lower(): value for name, value in (fields or {}).items()}}
+    headers = {"host": host, **{name.lower(): value for name, value in (headers or {}).items()}}
     return Request("GET", scheme, root, path, raw_path, query, headers, {})

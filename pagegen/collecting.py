@@ -21,7 +21,7 @@ class Collection:
         self._declared: int | None = None
         self._pieces: list[bytes] = []
         self._length = 0
-        self._held = b""
+        self._held: list[bytes] = []
         self._holds_all = False
 
     def hold_all(self) -> None:
@@ -41,7 +41,7 @@ class Collection:
             return Refusal.TOO_LARGE
         self._pieces.append(piece)
         if self.holding:
-            self._held += piece
+            self._held.append(piece)
         return None
 
     @property
@@ -51,8 +51,13 @@ class Collection:
 
     def release(self) -> bytes:
         """What was held and may leave now; empty the second time."""
-        held, self._held = self._held, b""
-        return held
+        held, self._held = self._held, []
+        return b"".join(held)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything of the body yet."""
+        return self._length > 0
 
     def body(self) -> bytes:
         """All pieces."""

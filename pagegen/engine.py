@@ -15,7 +15,6 @@ coroutines await store calls and nothing else.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -30,6 +29,7 @@ from .messages import Fields, Request, ResponseHead, StoredResponse
 from .namespaces import check
 from .pages import stored_response
 from .planning import Planner, bypass
+from .remarks import Remarks
 from .sources import Sources
 from .status import Counters
 from .stores.base import Reading, Store
@@ -50,11 +50,6 @@ from .verdicts import (
 )
 from .views import View
 
-log = logging.getLogger("pagegen.engine")
-
-#: Tokens live at least this long, and twice as long as any rule's pages: a token that goes before
-#: its pages makes them misses.
-MIN_TOKEN_TTL: Final = 30 * 86_400.0
 #: Seconds for which an expired page stays where it is, so that a miss can say what became of it.
 #: Eviction takes it earlier when its place is wanted.
 LINGER: Final = 3600.0
@@ -79,8 +74,8 @@ class Engine:
             release=settings.release,
             passthrough=settings.passthrough,
         )
-        self._token_ttl = max(MIN_TOKEN_TTL, 2 * configuration.book.longest_stay())
-        self._complained = False
+        self._token_ttl = configuration.book.token_ttl()
+        self._remarks = Remarks(self._book)
 
     # look_up ---------------------------------------------------------------------------------
 
@@ -134,7 +129,7 @@ class Engine:
             None,
             self._sources.now(),
             cause="uri-miss" if fitness in (Fitness.ABSENT, Fitness.FOREIGN) else "stale",
-            changed=_changed(reading, fitness),
+            changed=reuse.changed(reading.page, reading.tokens, fitness),
             fallback=self._usable(expired, plan.rule.stale_if_error),
         )
         return self._embark(ticket, expired, after)
@@ -161,10 +156,15 @@ class Engine:
         own_page = exchange is not None and exchange.leading == plan.slot
         if own_page or (after is not None and now >= after.deadline):
             return self._forward(ticket)
+        if ticket.fallback and after is not None and after.flight.result is Outcome.RESCUED:
+            return self._stale(ticket.fallback, None)
         flight, leads = self._flights.join(plan.slot, ticket.generation)
         if leads:
             ticket.flight = flight
-            return self._stale(usable, ticket) if usable else self._forward(ticket)
+            if usable is None:
+                return self._forward(ticket)
+            # A page that was refused a moment ago is not refreshed at every request.
+            return self._stale(usable, ticket if flight is not None else None)
         if usable:
             if flight is not None:
                 self._flights.left()
@@ -215,9 +215,7 @@ class Engine:
     def _store_failed(self, error: Exception) -> Bypass:
         """A store that fails costs a miss, never a page."""
         self.counters.count("store-failed")
-        if not self._complained:
-            self._complained = True
-            log.error("the store failed; requests go to the application", exc_info=error)
+        self._remarks.store_failed(error)
         return bypass(Reason.STORE)
 
     def leave(self, wait: Wait) -> None:
@@ -288,14 +286,27 @@ class Engine:
         updated = ResponseHead(old.status, (*kept, *fresh), old.status_line[4:])
         return await self.admit(ticket, updated, old.body)
 
-    def rescue(self, ticket: Ticket) -> Stale | None:
-        """The expired page that may stand in for a failing application (RFC 5861 §4)."""
-        page = ticket.fallback
-        return None if page is None else self._stale(page, None)
+    def rescue(self, ticket: Ticket, error: Exception | None = None) -> Stale | None:
+        """The expired page that may stand in for a failing application (RFC 5861 §4).
+
+        Those who wait get it too, each within its own window. An exception that stands for a
+        client error (frameworks raise 404 so) is no failure: None.
+        """
+        if ticket.fallback is None or reuse.stands_for_client_error(error):
+            return None
+        self.counters.count(f"refused:{Refusal.FAILED}")
+        self._settle(ticket, Outcome.RESCUED)
+        return self._stale(ticket.fallback, None)
+
+    def decline(self, ticket: Ticket) -> None:
+        """Give a ticket back unused: there is no room for another refresh."""
+        self.counters.count("declined")
+        self._settle(ticket, Outcome.DECLINED)
 
     async def abandon(self, ticket: Ticket, refusal: Refusal) -> Refused:
         """End a forward without a page. Whoever waits forwards itself or tries again."""
         self.counters.count(f"refused:{refusal}")
+        self._remarks.not_stored(ticket.plan.rule.name, refusal)
         failed = refusal in (Refusal.FAILED, Refusal.INCOMPLETE)
         self._settle(ticket, Outcome.FAILED if failed else Outcome.REFUSED)
         return Refused(refusal)
@@ -304,10 +315,13 @@ class Engine:
         if ticket.settled:
             return
         ticket.settled = True
+        if isinstance(result, StoredResponse):
+            self._flights.rejoin(ticket.plan.slot)
+        if ticket.flight is None:
+            return
         if isinstance(result, Outcome):
-            if ticket.flight is not None:
-                self._flights.cancel(ticket.flight, result)
-        elif ticket.flight is not None:
+            self._flights.cancel(ticket.flight, result)
+        else:
             self._flights.land(ticket.flight, result)
 
     # invalidate ------------------------------------------------------------------------------
@@ -319,6 +333,7 @@ class Engine:
         ``InvalidationError`` when the store does not acknowledge.
         """
         names = tuple(dict.fromkeys(check(name) for name in namespaces))
+        self._remarks.invalidated(names)
         if not names:
             return Invalidation(())
         exchange = current(self)
@@ -338,7 +353,7 @@ class Engine:
         try:
             await self._replace(tuple(exchange.owed))
         except InvalidationError as error:
-            log.error("%s", error)
+            self._remarks.not_acknowledged(error)
 
     async def _replace(self, names: tuple[str, ...]) -> None:
         fresh = {name: self._sources.mint() for name in names}
@@ -369,7 +384,7 @@ class Engine:
             fitness,
             plan.rule.name,
             plan.namespaces,
-            _changed(Reading(page, tokens), fitness),
+            reuse.changed(page, tokens, fitness),
             page.initial_age + now - page.stored_at,
             page.render_seconds,
         )
@@ -381,9 +396,3 @@ class Engine:
             **{f"flights_{k}": v for k, v in self._flights.statistics().items()},
             **{f"store_{k}": v for k, v in self.store.statistics().items()},
         }
-
-
-def _changed(reading: Reading, fitness: Fitness) -> tuple[str, ...]:
-    if fitness is not Fitness.INVALIDATED or reading.page is None:
-        return ()
-    return reuse.changed(reading.page, reading.tokens)

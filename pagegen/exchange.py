@@ -21,7 +21,7 @@ class Exchange:
     the cache must not wait for itself.
     """
 
-    __slots__ = ("leading", "outer", "owed", "owner", "tags")
+    __slots__ = ("ended", "leading", "outer", "owed", "owner", "tags")
 
     def __init__(self, owner: object, leading: bytes | None = None) -> None:
         self.owner = owner
@@ -29,10 +29,19 @@ class Exchange:
         self.owed: dict[str, None] = {}
         self.tags: dict[str, None] = {}
         self.leading = leading
+        self.ended = False
 
     def owe(self, namespaces: Iterable[str]) -> None:
         """Remember what has to be invalidated when the handler has ended."""
         self.owed.update(dict.fromkeys(namespaces))
+
+    def end(self) -> None:
+        """The request is over. Tasks that it started, and requests that a server runs in its
+        context afterwards, are outside of it.
+        """
+        self.ended = True
+        self.owed = {}
+        self.outer = None
 
 
 _current: Final[ContextVar[Exchange | None]] = ContextVar("pagegen_exchange", default=None)
@@ -41,7 +50,7 @@ _current: Final[ContextVar[Exchange | None]] = ContextVar("pagegen_exchange", de
 def current(owner: object) -> Exchange | None:
     """The innermost exchange of this engine that this code runs in, None outside of a request."""
     exchange = _current.get()
-    while exchange is not None and exchange.owner is not owner:
+    while exchange is not None and (exchange.ended or exchange.owner is not owner):
         exchange = exchange.outer
     return exchange
 
@@ -51,7 +60,7 @@ def handling(exchange: Exchange) -> Iterator[None]:
     """Run a piece of the application inside its exchange."""
     outer = _current.get()
     if outer is not exchange:
-        exchange.outer = outer
+        exchange.outer = None if outer is None or outer.ended else outer
     token = _current.set(exchange)
     try:
         yield

@@ -19,6 +19,9 @@ from .units import MAX_SECONDS
 # nginx and Apache refuse header lines over 8 kB; a longer value is nobody's honest header.
 MAX_VALUE: Final = 8192
 
+#: Servers refuse header sections of 16 to 64 kB; cookies are read up to this many characters.
+MAX_COOKIES: Final = 2 * MAX_VALUE
+
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DIRECTIVE: Final = re.compile(
     r"""\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)          # name
@@ -27,6 +30,7 @@ _DIRECTIVE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_CLOSING: Final = re.compile(r"no-store|no-cache|private")
 _SEPARATOR: Final = re.compile(r"[,;]")
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -56,9 +60,11 @@ def directives(value: str | None) -> dict[str, str | None]:
         match = _DIRECTIVE.match(value, position, end)
         if match is None:
             separator = _SEPARATOR.search(value, position, end)
-            if separator is None:
-                break
-            position = separator.end()
+            stop = end if separator is None else separator.start()
+            # A forgotten comma must not open what the application wanted closed.
+            for name in _CLOSING.findall(value[position:stop].lower()):
+                found.setdefault(name, None)
+            position = stop + 1
             continue
         argument = match[2] if match[2] is not None else match[3]
         found.setdefault(match[1].lower(), argument)
@@ -134,7 +140,7 @@ def cookies(value: str | None) -> tuple[tuple[str, str], ...]:
     if not value:
         return ()
     pairs = []
-    for part in value[: 2 * MAX_VALUE].split(";"):
+    for part in value[:MAX_COOKIES].split(";"):
         name, separator, text = part.strip(" \t").partition("=")
         if separator and name:
             pairs.append((name, text))

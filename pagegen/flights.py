@@ -7,7 +7,8 @@ Rules of this file:
 2. A flight always ends. Its leader lands or cancels it; if the leader is lost, those who wait have
    a deadline of their own, and a newcomer takes over a flight that is overdue.
 3. Nobody gets what could not be stored. A refused page sends everybody to the application for a
-   while (Varnish calls it hit-for-miss), so that an uncacheable page never becomes a queue.
+   while (Varnish calls it hit-for-miss), so that an uncacheable page never becomes a queue; and so
+   does one whose rendering failed twice in that while, so that failures are not queued for.
 4. Those who wait are bounded; who finds the bench full forwards its request itself.
 
 Threads and tasks share flights: a :class:`concurrent.futures.Future` wakes both.
@@ -36,10 +37,16 @@ MAX_APART: Final = 10_000
 
 
 class Outcome(Enum):
-    """How a flight ended without a page. FAILED: try again. REFUSED: forward yourself."""
+    """How a flight ended without a page.
+
+    FAILED: try again, unless it failed a moment ago too. REFUSED: forward yourself. RESCUED: the
+    application failed and an expired page stood in for it; take yours. DECLINED: nobody tried.
+    """
 
     FAILED = auto()
     REFUSED = auto()
+    RESCUED = auto()
+    DECLINED = auto()
 
 
 class Flight:
@@ -72,6 +79,7 @@ class Flights:
         self.landings = 0
         self._flying: dict[tuple[bytes, tuple[bytes, ...]], Flight] = {}
         self._apart: OrderedDict[bytes, float] = OrderedDict()
+        self._stumbled: OrderedDict[bytes, float] = OrderedDict()
         self._lock = Lock()
 
     def join(self, slot: bytes, generation: tuple[bytes, ...]) -> tuple[Flight | None, bool]:
@@ -103,13 +111,13 @@ class Flights:
         """Hand the page to all who wait."""
         with self._lock:
             self.landings += 1
-            self._apart.pop(flight.key[0], None)
         self._end(flight, page)
 
     def cancel(self, flight: Flight, outcome: Outcome) -> None:
         """Wake all who wait, with nothing. Does nothing to a flight that has ended."""
-        if outcome is Outcome.REFUSED:
-            self.keep_apart(flight.key[0])
+        slot = flight.key[0]
+        if outcome is Outcome.REFUSED or (outcome is Outcome.FAILED and self._stumbles(slot)):
+            self.keep_apart(slot)
         self._end(flight, outcome)
 
     def keep_apart(self, slot: bytes) -> None:
@@ -119,6 +127,22 @@ class Flights:
             self._apart.move_to_end(slot)
             while len(self._apart) > MAX_APART:
                 self._apart.popitem(last=False)
+
+    def rejoin(self, slot: bytes) -> None:
+        """The page was stored: requests for it are worth collapsing again."""
+        with self._lock:
+            self._apart.pop(slot, None)
+            self._stumbled.pop(slot, None)
+
+    def _stumbles(self, slot: bytes) -> bool:
+        """Remember a failure; True when it is the second one within a while."""
+        now = self._now()
+        with self._lock:
+            again = self._stumbled.pop(slot, 0.0) > now
+            self._stumbled[slot] = now + APART
+            while len(self._stumbled) > MAX_APART:
+                self._stumbled.popitem(last=False)
+        return again
 
     def statistics(self) -> dict[str, int]:
         """``flying``, ``waiting`` and ``apart``: flights, requests and slots at this moment."""

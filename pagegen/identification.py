@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from .errors import ConfigError
-from .fields import cookies
+from .fields import MAX_COOKIES, cookies
 from .identities import Identity, Source
 from .messages import Request
 
@@ -118,8 +118,11 @@ class Identifier:
 
 
 def one_cookie(request: Request, name: str) -> str | None:
-    """The value of a cookie; raises ``DoubtError`` when it was sent twice."""
-    found = [value for key, value in cookies(request.fields.get("cookie")) if key == name]
+    """The value of a cookie; raises ``DoubtError`` when it was sent twice, or among too many."""
+    jar = request.fields.get("cookie")
+    if jar is not None and len(jar) > MAX_COOKIES:
+        raise DoubtError(f"a Cookie field of {len(jar)} characters")
+    found = [value for key, value in cookies(jar) if key == name]
     if len(found) > 1:
         raise DoubtError(f"cookie {name} came {len(found)} times")
     return found[0] if found else None

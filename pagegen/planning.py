@@ -157,6 +157,8 @@ class Planner:
         body = get("content-length")
         if (body is not None and body.strip() != "0") or get("transfer-encoding") is not None:
             return _BYPASS[Reason.BODY]
+        if "websocket" in (get("upgrade") or "").lower():
+            return _BYPASS[Reason.UPGRADE]
         plan = target if isinstance(target, Plan) else self._complete(target, request)
         if get("authorization") is not None and isinstance(plan, Plan) and not _answers(plan):
             return _BYPASS[Reason.AUTHORIZATION]
@@ -179,7 +181,7 @@ class Planner:
         return bool(rule.keyed_headers or rule.keyed_cookies or rule.identities)
 
     def _target(self, request: Request) -> _Target | Bypass:
-        if not path_is_sure(request.path, request.raw_path):
+        if "\ufffd" in request.root or not path_is_sure(request.path, request.raw_path):
             return _BYPASS[Reason.PATH]
         match = self._book.match(request.method, request.path)
         if match is None:

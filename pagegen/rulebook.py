@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from .errors import ConfigError
 from .identities import Identity
 from .patterns import PathIndex, Values
 from .rules import CACHED_METHODS, Invalidates, Rule
+
+#: Tokens live at least this long (seconds). One that goes before its pages makes them misses.
+MIN_TOKEN_TTL: Final = 30 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class RuleBook:
         init=False, repr=False, compare=False
     )
 
+    _names: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         for position, rule in enumerate(self.rules):
             where = f'rule "{rule.name}"'
@@ -39,6 +46,12 @@ class RuleBook:
             rules = tuple(rule for rule in self.rules if method in rule.methods)
             by_method[method] = (PathIndex(tuple(rule.pattern for rule in rules)), rules)
         put(self, "_by_method", by_method)
+        shapes = {
+            ".*".join(map(re.escape, template.literals))
+            for rule in self.rules
+            for template in rule.templates
+        }
+        put(self, "_names", re.compile("|".join(sorted(shapes)) or "(?!)"))
 
     def match(self, method: str, path: str) -> tuple[Rule, Values] | None:
         """The first rule for this method whose path matches, and what it reads from the path."""
@@ -48,16 +61,18 @@ class RuleBook:
             return None
         return rules[position], index.values(position, path)
 
-    def longest_stay(self) -> float:
-        """Seconds that a page of any rule may be served at most, where rules say so."""
-        return max(
-            (
-                (ttl or 0.0) + max(rule.stale_while_revalidate, rule.stale_if_error)
-                for rule in self.rules
-                for ttl in rule.lifetimes.values()
-            ),
-            default=0.0,
+    def has(self, namespace: str) -> bool:
+        """Whether a page of any rule can have this namespace."""
+        return self._names.fullmatch(namespace) is not None
+
+    def token_ttl(self) -> float:
+        """Seconds for tokens to live: twice as long as any rule lets a page be served."""
+        stays = (
+            (ttl or 0.0) + max(rule.stale_while_revalidate, rule.stale_if_error)
+            for rule in self.rules
+            for ttl in rule.lifetimes.values()
         )
+        return max(MIN_TOKEN_TTL, 2 * max(stays, default=0.0))
 
     def _check_identities(self, rule: Rule, where: str) -> None:
         for name in rule.identities:

@@ -250,10 +250,19 @@ def _size(value: object, place: str) -> int:
         raise ConfigError(str(error), SIZE_REMEDY, field=place) from None
 
 
+def _ttl(value: object, place: str) -> float:
+    seconds = _duration(value, place)
+    if seconds == 0:
+        raise ConfigError(
+            "a ttl of 0 stores nothing", "Write cache = false, or leave the status out", field=place
+        )
+    return seconds
+
+
 def _lifetimes(ttl: object) -> dict[int, float | None]:
     """Storable statuses, each with its lifetime; None where the response's own headers decide."""
     if not isinstance(ttl, Mapping):
-        return {200: None if ttl is None else _duration(ttl, "ttl")}
+        return {200: None if ttl is None else _ttl(ttl, "ttl")}
     found: dict[int, float | None] = {}
     for status, value in ttl.items():
         text = str(status)
@@ -267,7 +276,7 @@ def _lifetimes(ttl: object) -> dict[int, float | None]:
                 "Leave it out: pagegen answers these itself from the whole page",
                 field=f"ttl.{status}",
             )
-        found[int(text)] = _duration(value, f"ttl.{status}")
+        found[int(text)] = _ttl(value, f"ttl.{status}")
     if not found:
         raise ConfigError(
             "no status", 'Write a duration, or a table such as { 200 = "7d" }', field="ttl"

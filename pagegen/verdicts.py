@@ -31,6 +31,7 @@ class Reason(StrEnum):
     PATH = "path"
     QUERY = "query"
     BODY = "body"
+    UPGRADE = "upgrade"
     AUTHORIZATION = "authorization"
     HEADER = "header"
     COOKIE = "cookie"

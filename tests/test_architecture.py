@@ -46,6 +46,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "collecting",
             "pages",
             "sources",
+            "remarks",
             "status",
             "engine",
             "stepping",

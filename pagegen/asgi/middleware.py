@@ -6,16 +6,21 @@ import asyncio
 import logging
 from collections.abc import MutableMapping
 from time import monotonic
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from .. import status
 from ..cache import PageCache
 from ..exchange import Exchange, handling
 from ..messages import Request, WireFields
 from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from .collector import Collector
 from .requests import Silence, read_request, view_scope
-from .responses import Collector, Watcher, send_page
+from .responses import send_page
 from .types import ASGIApp, Message, Receive, Scope, Send
+from .watcher import Watcher
+
+#: Pages that are refreshed at one time; the others stay expired until somebody asks again.
+MAX_REFRESHES: Final = 32
 
 log = logging.getLogger("pagegen.asgi")
 
@@ -87,6 +92,7 @@ class PageCacheMiddleware:
                 await self.app(scope, receive, watcher.send)
         finally:
             await watcher.settle()
+            exchange.end()
 
     async def _forward(
         self, scope: Scope, receive: Receive, send: Send, request: Request, ticket: Ticket
@@ -98,15 +104,19 @@ class PageCacheMiddleware:
             with handling(exchange):
                 await self.app(seen, Silence(receive), collector.send)
             await collector.close()
-        except Exception:
-            if not await collector.rescue():
+        except Exception as error:
+            if not await collector.rescue(error):
                 raise
             log.exception("the application failed; an expired page was served in its place")
         finally:
             await collector.settle()
+            exchange.end()
 
     def _refresh(self, scope: Scope, request: Request, ticket: Ticket) -> None:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
+        if len(self._refreshing) >= MAX_REFRESHES:
+            self._engine.decline(ticket)
+            return
 
         async def nowhere(_message: Message) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from ..messages import Request
 from ..views import View
@@ -55,9 +56,14 @@ def read_request(scope: Scope) -> Request:
     raw: bytes | None = scope.get("raw_path")
     raw_path = None if raw is None else raw.decode("latin-1")
     root: str = scope.get("root_path") or ""
-    if root and path.startswith(root) and path[len(root) :][:1] in ("", "/"):
-        path = path[len(root) :]
-        raw_path = raw_path and raw_path.removeprefix(root)
+    if root:
+        if path.startswith(root) and path[len(root) :][:1] in ("", "/"):
+            path = path[len(root) :]
+            raw_path = raw_path and _without_root(raw_path, root)
+        else:
+            # Older servers leave the mount point out of the path. No root ends in "?", so these
+            # requests share no page with those below it.
+            root += "?"
     return Request(
         scope["method"],
         scope.get("scheme") or "http",
@@ -68,6 +74,10 @@ def read_request(scope: Scope) -> Request:
         ScopeFields(scope["headers"]),
         scope,
     )
+
+
+def _without_root(raw_path: str, root: str) -> str:
+    return raw_path.removeprefix(root if raw_path.startswith(root) else quote(root))
 
 
 def view_scope(scope: Scope, view: View, lifespan_state: Mapping[str, Any]) -> Scope:
@@ -97,15 +107,16 @@ def view_scope(scope: Scope, view: View, lifespan_state: Mapping[str, Any]) -> S
 
 
 def _reveal(scope: Scope, seen: Scope, path: tuple[str, ...]) -> None:
-    """Show ``scope["user"]``, or of ``scope["state"]`` only the member that the path names."""
-    top = path[0]
+    """Show what a dotted path names: of a mapping only that member, else the whole object."""
+    top, rest = path[0], path[1:]
     if top not in scope:
         return
-    if top == "state" and len(path) > 1:
-        if path[1] in scope[top]:
-            seen.setdefault(top, {})[path[1]] = scope[top][path[1]]
+    found = scope[top]
+    if rest and isinstance(found, Mapping):
+        named = {rest[0]: found[rest[0]]} if rest[0] in found else {}
+        seen[top] = {**seen.get(top, {}), **named}
     else:
-        seen[top] = scope[top]
+        seen[top] = found
 
 
 class Silence:

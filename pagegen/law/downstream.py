@@ -39,4 +39,6 @@ def page_fields(head: ResponseHead, body: bytes, namespaces: Sequence[str]) -> F
     fields = storing.stored_fields(head)
     if not head.has("etag"):
         fields += (("ETag", validation.strong_etag(body, fields)),)
-    return (*fields, *added(head, namespaces), ("Content-Length", str(len(body))))
+    # A 204 has no length at all (RFC 9110 §8.6).
+    length = () if head.status == 204 else (("Content-Length", str(len(body))),)
+    return (*fields, *added(head, namespaces), *length)

@@ -50,7 +50,20 @@ def may_be_stale(page: StoredResponse, window: float, now: float) -> bool:
     return not _NEVER_STALE & directives(said).keys()
 
 
-def changed(page: StoredResponse, generation: Sequence[bytes | None]) -> tuple[str, ...]:
-    """The namespaces whose token is not the one that the page was rendered under."""
+def changed(
+    page: StoredResponse | None, generation: Sequence[bytes | None], fitness: Fitness
+) -> tuple[str, ...]:
+    """Of an invalidated page the namespaces whose token is not the one it was rendered under."""
+    if page is None or fitness is not Fitness.INVALIDATED:
+        return ()
     pairs = zip(page.namespaces, page.generation, generation, strict=False)
     return tuple(name for name, then, now in pairs if then != now)
+
+
+def stands_for_client_error(error: Exception | None) -> bool:
+    """Whether an exception stands for a 4xx, as those of Starlette and Werkzeug do.
+
+    Such an application did answer, so no stale page may stand in for it (RFC 5861 §4).
+    """
+    code = getattr(error, "status_code", getattr(error, "code", None))
+    return isinstance(code, int) and 400 <= code < 500

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import BoundedSemaphore, Lock
 from time import monotonic
 from typing import Final, assert_never
 
 from .. import status
 from ..cache import PageCache
-from ..law.storing import Refusal
 from ..messages import Fields, Request
 from ..stepping import step
 from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from .collector import Collector
 from .requests import read_request, view_environ
-from .responses import Collector, Watcher, send_page
+from .responses import send_page
 from .types import Environ, StartResponse, Write, WSGIApp
+from .watcher import Watcher
 
 log = logging.getLogger("pagegen.wsgi")
 
@@ -105,14 +107,24 @@ class PageCacheMiddleware:
         def refresh() -> None:
             try:
                 response = self._forward(environ, nowhere, request, ticket)
-                for _ in response:
-                    pass
-                getattr(response, "close", lambda: None)()
+                with closing_response(response):
+                    for _ in response:
+                        pass
             except Exception:
                 log.exception("an expired page could not be refreshed")
 
         if not self._refresher.submit(refresh):
-            step(self._engine.abandon(ticket, Refusal.FAILED))
+            self._engine.decline(ticket)
+
+
+@contextmanager
+def closing_response(response: Iterable[bytes]) -> Iterator[None]:
+    """Close a response as a server does, whatever happens to it."""
+    try:
+        yield
+    finally:
+        if (close := getattr(response, "close", None)) is not None:
+            close()
 
 
 class _Refresher:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from ..identification import inside
 from ..messages import Request
 from ..views import View
 from .types import Environ
@@ -55,7 +55,7 @@ def read_request(environ: Environ) -> Request:
     if raw is not None:
         raw = raw.partition("?")[0]
         if root:
-            raw = raw.removeprefix(quote(root))
+            raw = raw.removeprefix(root if raw.startswith(root) else quote(root))
     return Request(
         environ["REQUEST_METHOD"],
         environ.get("wsgi.url_scheme", "http"),
@@ -83,19 +83,29 @@ def view_environ(environ: Environ, view: View) -> Environ:
     seen["pagegen.identities"] = dict(view.identities)
     for name, value in view.fields:
         seen[_key(name)] = value
+    # Only the one that was looked at is known to be keyed: both become that.
+    raw = str(environ.get("REQUEST_URI", environ.get("RAW_URI", ""))).partition("?")[0]
     for name in _RAW_TARGETS:
         if name in environ:
-            path = environ[name].partition("?")[0]
-            seen[name] = f"{path}?{view.query}" if view.query else path
+            seen[name] = f"{raw}?{view.query}" if view.query else raw
     for names in view.context:
         _reveal(environ, seen, names)
     return seen
 
 
 def _reveal(environ: Environ, seen: Environ, path: tuple[str, ...]) -> None:
-    """Show the environ's key that a dotted path starts with; keys may hold dots themselves."""
+    """Show what a dotted path names: of a mapping only that member, else the whole object.
+
+    Keys of an environ may hold dots themselves; the longest one that is there counts.
+    """
     for length in range(len(path), 0, -1):
         key = ".".join(path[:length])
-        if key in environ and inside(environ, path) is not None:
-            seen[key] = environ[key]
-            return
+        if key not in environ:
+            continue
+        found, rest = environ[key], path[length:]
+        if rest and isinstance(found, Mapping):
+            named = {rest[0]: found[rest[0]]} if rest[0] in found else {}
+            seen[key] = {**seen.get(key, {}), **named}
+        else:
+            seen[key] = found
+        return

@@ -349,8 +349,10 @@ def test_a_number_too_long_for_a_duration_is_a_mistake_like_another(tmp_path: Pa
 def test_settings_are_checked_in_python_too() -> None:
     with pytest.raises(ConfigError, match=r"^\[pagegen\]: max_wait: "):
         PageCache(max_wait=-1)
-    with pytest.raises(TypeError, match="max_weight"):
+    with pytest.raises(ConfigError, match=r"PageCache\(\): max_weight: .*'max_wait'"):
         PageCache(max_weight=1)
+    with pytest.raises(ConfigError, match=r"PageCache\(\): rules: .* is no Rule"):
+        PageCache([{"path": "/"}])  # type: ignore[list-item]
 
 
 def test_two_identities_of_one_name_are_told_so() -> None:

@@ -47,7 +47,6 @@ def test_a_rule_without_a_name_is_called_by_its_path() -> None:
     ("ttl", "expect"),
     [
         (None, {200: None}),
-        (0, {200: 0.0}),
         ("1m", {200: 60.0}),
         ({200: "1m", "404": 5}, {200: 60.0, 404: 5.0}),
         ({404: "5s"}, {404: 5.0}),
@@ -55,6 +54,12 @@ def test_a_rule_without_a_name_is_called_by_its_path() -> None:
 )
 def test_a_ttl_is_one_lifetime_or_one_per_status(ttl: Any, expect: dict[int, float | None]) -> None:
     assert rule(ttl=ttl).lifetimes == expect
+
+
+@pytest.mark.parametrize("ttl", [0, "0s", {200: 0}])
+def test_a_ttl_of_nothing_is_a_mistake(ttl: Any) -> None:
+    with pytest.raises(ConfigError, match="stores nothing"):
+        rule(ttl=ttl)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,6 @@ CASES = [
     Case("any-case", "§5.2", "directives have no case", cc("MAX-AGE=5"), 5.0),
     Case("ttl", "design §5", "the rule comes first", cc("max-age=5"), 3600.0, "1h"),
     Case("ttl-shorter", "design §5", "also when it is shorter", cc("s-maxage=9999"), 1.0, 1),
-    Case("ttl-0", "design §5", "also when it is 0", cc("max-age=5"), 0.0, 0),
     Case("ttl-table", "design §5", "by status", (), 5.0, {200: 9, 404: 5}, 404),
     Case(
         "other-status", "design §5", "a table is silent of others", cc("max-age=3"), 3.0, {404: 5}

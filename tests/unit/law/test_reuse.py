@@ -54,4 +54,5 @@ def test_a_page_is_judged_by_key_then_tokens_then_time(
 def test_the_changed_namespaces_are_told_by_name(
     generation: tuple[bytes | None, ...], expect: tuple[str, ...]
 ) -> None:
-    assert changed(page(), generation) == expect
+    assert changed(page(), generation, Fitness.INVALIDATED) == expect
+    assert changed(page(), generation, Fitness.EXPIRED) == ()

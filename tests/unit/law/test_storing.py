@@ -63,14 +63,6 @@ CASES = [
     ),
     Case("public", "9111 §5.2.2.9", "public gives no lifetime", cc("public"), Refusal.NO_LIFETIME),
     Case(
-        "ttl-0",
-        "design §5",
-        "a ttl of 0 stores nothing",
-        cc("max-age=9"),
-        Refusal.NO_LIFETIME,
-        rule={"ttl": 0},
-    ),
-    Case(
         "old",
         "9111 §4.2",
         "it came older than it may get",

@@ -1,0 +1,57 @@
+"""Passing on the response of a bypass, and of every write."""
+
+from __future__ import annotations
+
+from ..engine import Engine
+from ..exchange import Exchange
+from ..law.storing import declared_length
+from ..messages import Request
+from ..rules import SAFE_METHODS
+from .responses import BESIDE, read_head, wire
+from .types import Message, Send
+
+
+class Watcher:
+    """Passes a response on untouched, and invalidates what is owed before its last byte."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        exchange: Exchange,
+        request: Request,
+        send: Send,
+        telling: str | None,
+    ) -> None:
+        self._engine = engine
+        self._exchange = exchange
+        self._request = request
+        self._send = send
+        self._telling = telling
+        self._writing = request.method not in SAFE_METHODS
+        self._declared: int | None = None
+        self._sent = 0
+
+    async def send(self, message: Message) -> None:
+        """The ``send`` of the application."""
+        if message["type"] == "http.response.start":
+            if self._writing:
+                head = read_head(message)
+                self._declared = declared_length(head)
+                self._exchange.owe(self._engine.forgotten_by(self._request, head))
+            if self._telling:
+                added = wire((("Cache-Status", self._telling),))
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
+        elif message["type"] not in BESIDE and self._is_last(message):
+            await self.settle()
+        await self._send(message)
+
+    def _is_last(self, message: Message) -> bool:
+        if message["type"] != "http.response.body":
+            return True  # an extension that sends a body of its own
+        self._sent += len(message.get("body", b""))
+        whole = self._declared is not None and self._sent >= self._declared
+        return whole or not message.get("more_body", False)
+
+    async def settle(self) -> None:
+        """Invalidate once more what was invalidated while the handler ran."""
+        await self._engine.settle(self._exchange)

@@ -1,0 +1,257 @@
+"""Passing on the response of a forward while it is collected for the cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from .. import status
+from ..collecting import Collection
+from ..engine import Engine
+from ..exchange import Exchange, handling
+from ..law.storing import Refusal
+from ..messages import Fields, Request, ResponseHead
+from ..stepping import step
+from ..verdicts import Admitted, Refused, Ticket
+from .responses import read_head, send_page
+from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
+
+log = logging.getLogger("pagegen.wsgi")
+
+
+class Collector:
+    """Passes a response on chunk by chunk while collecting it, and admits it before its end.
+
+    ``start_response`` is held until there is a first piece (PEP 3333 asks servers for no less), so
+    a page whose body comes in one piece leaves with its validator, or as the 304 that the client
+    asked for. ``_collection`` is None once the response cannot be stored: then all passes straight
+    through.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        ticket: Ticket,
+        request: Request,
+        start_response: StartResponse,
+    ) -> None:
+        self._engine = engine
+        self._ticket = ticket
+        self._request = request
+        self._start_response = start_response
+        self._tell = engine.settings.cache_status
+        self._exchange = Exchange(engine, ticket.plan.slot)
+        self._head: ResponseHead | None = None
+        self._status_line = ""
+        self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._begun = False
+        self._judged = False
+        self._server_write: Write | None = None
+        self._replacing = False
+        self._ended = False
+        self._failure: Exception | None = None
+        self._ready: list[bytes] = []
+        self._iterator: Iterator[bytes] = iter(())
+        self._app_close: Callable[[], object] | None = None
+
+    # The application's side -------------------------------------------------------------------
+
+    def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
+        """Run the application up to its first piece, or to its end when that is all there is."""
+        try:
+            with handling(self._exchange):
+                iterable = app(environ, self.start_response)
+            self._app_close = getattr(iterable, "close", None)
+            self._judge()
+            if self._collection is None and self._begun:
+                self._settle()
+                self._exchange.end()
+                return iterable
+            if self._collection is not None and isinstance(iterable, (list, tuple)):
+                self._collection.hold_all()
+            self._iterator = iter(iterable)
+            while not self._ready and not self._ended:
+                self._pull()
+        except Exception as error:
+            rescued = self._rescue(error)
+            self._close_quietly()
+            if rescued is None:
+                raise
+            log.exception("the application failed; an expired page was served in its place")
+            return rescued
+        except BaseException:
+            self._close_quietly()
+            raise
+        return self
+
+    def start_response(
+        self, status_line: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Write:
+        """The ``start_response`` of the application."""
+        if self._begun:
+            try:
+                return self._start_response(
+                    status_line, headers, *((exc_info,) if exc_info else ())
+                )
+            finally:
+                exc_info = None
+        if self._head is not None and not exc_info:
+            raise AssertionError("start_response() was called again without exc_info")
+        if exc_info and exc_info[1] is not None and self._collection and self._collection.begun:
+            # A server would have sent the head with the first piece, which is only held here.
+            raise exc_info[1].with_traceback(exc_info[2])
+        self._status_line, self._head = status_line, read_head(status_line, headers)
+        return self.write
+
+    def _judge(self) -> None:
+        """Decide by the head, once; not before a first piece, until which it may be replaced."""
+        if self._judged or self._head is None or self._collection is None:
+            return
+        self._judged = True
+        self._collection.expect(self._head)
+        refusal = self._engine.refusal(self._ticket, self._head)
+        self._replacing = (
+            refusal is not None and self._head.status >= 500 and self._ticket.fallback is not None
+        )
+        if refusal is not None and not self._replacing:
+            self._give_up(refusal)
+
+    def write(self, data: bytes) -> None:
+        """The ``write`` callable that ``start_response`` returns."""
+        piece = self._take(data)
+        if piece is not None and self._server_write is not None:
+            self._server_write(piece)
+
+    def _take(self, data: bytes) -> bytes | None:
+        """Collect a piece; returns what is to be sent now, None to hold it."""
+        self._judge()
+        if self._replacing:
+            return None
+        if self._collection is None:
+            self._begin()
+            return data
+        refusal = self._collection.take(data)
+        if refusal is not None:
+            held = self._collection.release()
+            self._give_up(refusal)
+            return held + data
+        if self._collection.holding or not data:
+            return None
+        if self._head is not None:
+            self._begin(self._engine.leaving_fields(self._ticket, self._head))
+        return data
+
+    def _give_up(self, refusal: Refusal) -> None:
+        """Stop collecting: wake those who wait, and let the head go."""
+        self._collection = None
+        self._begin(refused=step(self._engine.abandon(self._ticket, refusal)))
+
+    def _begin(self, fields: Fields | None = None, refused: Refused | None = None) -> None:
+        """Send the head with the application's own or these fields, unless it has left already."""
+        if self._begun or self._head is None:
+            return
+        self._begun = True
+        sent = self._head.fields if fields is None else fields
+        if self._tell:
+            sent += (("Cache-Status", status.of_forward(self._ticket, refused, stored=False)),)
+        self._server_write = self._start_response(self._status_line, list(sent))
+
+    # The server's side ------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while not self._ready:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                raise StopIteration
+            self._pull()
+        return self._ready.pop(0)
+
+    def _pull(self) -> None:
+        """One step of the application: puts what is to be sent into ``_ready``."""
+        try:
+            with handling(self._exchange):
+                chunk = next(self._iterator)
+        except StopIteration:
+            self._ended = True
+            self._finish()
+            return
+        except Exception as error:
+            self._fail(error)
+            return
+        piece = self._take(chunk)
+        if piece is not None:
+            self._ready.append(piece)
+
+    def _fail(self, error: Exception) -> None:
+        """The body broke off: what was held leaves as it would have, then the error."""
+        if self._failure is not None or self._collection is None:
+            raise error
+        if not (held := self._collection.release()):
+            raise error
+        self._give_up(Refusal.FAILED)
+        self._failure = error
+        self._ready.append(held)
+
+    def _finish(self) -> None:
+        """The application has said all: admit, settle, and send what was held."""
+        self._judge()
+        if self._replacing:
+            self._ready.extend(self._rescue() or ())
+            return
+        if self._collection is None or self._head is None:
+            self._settle()
+            return
+        with handling(self._exchange):
+            admission = self._engine.admit(self._ticket, self._head, self._collection.body())
+            outcome = step(admission)
+        self._settle()
+        if isinstance(outcome, Admitted) and not self._begun:
+            telling = status.of_forward(self._ticket, None, stored=True)
+            more: Fields = (("Cache-Status", telling),) if self._tell else ()
+            page = send_page(self._start_response, self._request, outcome.page, more)
+            self._ready.extend(page)
+            return
+        self._begin(refused=outcome if isinstance(outcome, Refused) else None)
+        if held := self._collection.release():
+            self._ready.append(held)
+
+    def _rescue(self, error: Exception | None = None) -> list[bytes] | None:
+        """Serve the expired page in place of a failure (RFC 5861 §4); None where it cannot be."""
+        if self._begun or self._collection is None:
+            return None
+        hit = self._engine.rescue(self._ticket, error)
+        if hit is None:
+            return None
+        self._settle()
+        more: Fields = (("Age", str(hit.age)),)
+        if self._tell:
+            more += (("Cache-Status", status.of_hit(hit)),)
+        return send_page(self._start_response, self._request, hit.page, more)
+
+    def close(self) -> None:
+        """Called by the server once, early when the client has gone."""
+        close, self._app_close = self._app_close, None
+        try:
+            if close is not None:
+                with handling(self._exchange):
+                    close()
+        finally:
+            if not self._ticket.settled:
+                refusal = Refusal.INCOMPLETE if self._head is not None else Refusal.FAILED
+                step(self._engine.abandon(self._ticket, refusal))
+            self._settle()
+            self._exchange.end()
+
+    def _close_quietly(self) -> None:
+        """After a failure: the server gets no iterable, so nobody else will close it."""
+        try:
+            self.close()
+        except Exception:
+            log.exception("close() of the application's response failed")
+
+    def _settle(self) -> None:
+        step(self._engine.settle(self._exchange))

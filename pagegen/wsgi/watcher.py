@@ -1,0 +1,115 @@
+"""Passing on the response of a bypass, and of every write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from ..engine import Engine
+from ..exchange import Exchange, handling
+from ..law.storing import declared_length
+from ..messages import Request
+from ..rules import SAFE_METHODS
+from ..stepping import step
+from .responses import read_head
+from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
+
+
+class Watcher:
+    """Passes a response on untouched, and invalidates what its request owes before it leaves.
+
+    A response to a safe method that owes nothing is the application's own object; so is a list, and
+    a file that the server sends by itself.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        start_response: StartResponse,
+        telling: str | None,
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._start_response = start_response
+        self._telling = telling
+        self._exchange = Exchange(engine)
+        self._watching = request.method not in SAFE_METHODS
+        self._declared: int | None = None
+        self._sent = 0
+        self._iterator: Iterator[bytes] = iter(())
+        self._close: Callable[[], object] | None = None
+
+    def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
+        """The application's response, watched as far as there is something to watch."""
+        intervene = self._watching or self._telling
+        try:
+            with handling(self._exchange):
+                start = self.start_response if intervene else self._start_response
+                iterable = app(environ, start)
+        except BaseException:
+            self._end()
+            raise
+        wrapper = environ.get("wsgi.file_wrapper")
+        ended = isinstance(iterable, (list, tuple)) or (
+            isinstance(wrapper, type) and isinstance(iterable, wrapper)
+        )
+        if ended or not (self._watching or self._exchange.owed):
+            self._end()
+            return iterable
+        self._iterator = iter(iterable)
+        self._close = getattr(iterable, "close", None)
+        return self
+
+    def start_response(
+        self, status_line: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Write:
+        """The ``start_response`` of the application."""
+        if self._watching:
+            head = read_head(status_line, headers)
+            self._declared = declared_length(head)
+            self._exchange.owe(self._engine.forgotten_by(self._request, head))
+        if self._telling:
+            headers = [*headers, ("Cache-Status", self._telling)]
+        more = (exc_info,) if exc_info else ()
+        write = self._start_response(status_line, headers, *more)
+        return self._writing(write) if self._watching else write
+
+    def _writing(self, write: Write) -> Write:
+        def settle_and_write(data: bytes) -> None:
+            self._settle()
+            write(data)
+
+        return settle_and_write
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            with handling(self._exchange):
+                chunk = next(self._iterator)
+        except BaseException:
+            self._settle()
+            raise
+        first, self._sent = self._sent == 0, self._sent + len(chunk)
+        # Nobody may have the whole answer, nor its head, while a page is served that it made old.
+        if first or (self._declared is not None and self._sent >= self._declared):
+            self._settle()
+        return chunk
+
+    def close(self) -> None:
+        """The server's last word; the application's ``close`` may be where it commits."""
+        close, self._close = self._close, None
+        try:
+            if close is not None:
+                with handling(self._exchange):
+                    close()
+        finally:
+            self._end()
+
+    def _settle(self) -> None:
+        step(self._engine.settle(self._exchange))
+
+    def _end(self) -> None:
+        self._settle()
+        self._exchange.end()
