@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from pagegen import PageCache, Rule
 from pagegen.asgi.requests import read_request
-from pagegen.engine import TOKEN_BYTES
 from pagegen.planning import MEMO_ENTRIES
+from pagegen.sources import TOKEN_BYTES
 from pagegen.stepping import step
 from pagegen.stores import MemoryStore
 from pagegen.stores.s3fifo import S3Fifo
