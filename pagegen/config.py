@@ -32,7 +32,7 @@ class Settings:
 
     store: URL of the store.  site: our name in a store shared with others.
     release: any text that changes with a deployment; pages of another release are not ours.
-    cache_status: send a ``Cache-Status`` field (RFC 9211) with every response to GET and HEAD.
+    cache_status: send a ``Cache-Status`` field (RFC 9211) with every response.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
         Context, which name a request and not a page.
     max_wait: how long a request waits for another one that renders its page (nginx: 5 s).

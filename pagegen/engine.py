@@ -22,6 +22,7 @@ from .config import Configuration
 from .errors import InvalidationError
 from .exchange import Exchange, current
 from .flights import Flights, Outcome
+from .inspecting import inspect
 from .law import downstream, reuse, storing, unsafe
 from .law.reuse import Fitness
 from .law.storing import Refusal
@@ -100,8 +101,7 @@ class Engine:
         if fitness is Fitness.FRESH and page is not None:
             return self._hit(page, now)
         if request.method == "HEAD":
-            self.counters.count(f"bypass:{Reason.HEAD_MISS}")
-            return bypass(Reason.HEAD_MISS)
+            return self._head_missed(page if fitness is Fitness.EXPIRED else None, plan)
         verdict = await self._missed(plan, Reading(page, tokens), fitness, after)
         if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
             return await self._look_again(verdict)
@@ -110,6 +110,13 @@ class Engine:
     def _hit(self, page: StoredResponse, now: float, *, collapsed: bool = False) -> Hit:
         self.counters.count("collapsed" if collapsed else "hit")
         return Hit(page, page.age(now), int(page.fresh_until - now), collapsed)
+
+    def _head_missed(self, expired: StoredResponse | None, plan: Plan) -> Stale | Bypass:
+        """HEAD renders nothing: it gets an expired page in its window, or passes untouched."""
+        if usable := self._usable(expired, plan.rule.stale_while_revalidate):
+            return self._stale(usable, None)
+        self.counters.count(f"bypass:{Reason.HEAD_MISS}")
+        return bypass(Reason.HEAD_MISS)
 
     async def _missed(
         self,
@@ -372,22 +379,7 @@ class Engine:
 
     async def inspect(self, request: Request) -> Inspection:
         """What the cache holds for a request; changes nothing. Raises what the store raises."""
-        plan = self._planner.plan(request)
-        if isinstance(plan, Bypass):
-            return Inspection("uncacheable", reason=plan.reason)
-        page, tokens = await self.store.read(plan.slot, plan.namespaces)
-        now = self._sources.now()
-        fitness = reuse.fitness(page, plan.key, tokens, now)
-        if page is None or fitness is Fitness.FOREIGN:
-            return Inspection("absent", plan.rule.name, plan.namespaces)
-        return Inspection(
-            fitness,
-            plan.rule.name,
-            plan.namespaces,
-            reuse.changed(page, tokens, fitness),
-            page.initial_age + now - page.stored_at,
-            page.render_seconds,
-        )
+        return await inspect(self._planner.plan(request), self.store, self._sources.now)
 
     def statistics(self) -> Mapping[str, int]:
         """Counters of this process, flights in the air and the store's own statistics."""

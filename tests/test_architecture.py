@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "sources",
             "remarks",
             "status",
+            "inspecting",
             "engine",
             "stepping",
             "cache",

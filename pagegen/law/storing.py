@@ -30,7 +30,6 @@ class Refusal(StrEnum):
     GROUPS = "groups"
     EXTENSION = "extension"
     FAILED = "failed"
-    STORE = "store"
 
 
 #: Connection-specific fields, never stored (RFC 9111 §3.1, RFC 9110 §7.6.1).

@@ -1,4 +1,7 @@
-"""What the answer to an unsafe request invalidates (RFC 9111 §4.4, RFC 9875 §3)."""
+"""What the answer to an unsafe request invalidates: declared namespaces and groups (RFC 9875 §3).
+
+RFC 9111 §4.4 also wants the written URL itself forgotten, which this version leaves to the rules.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def warn_of_company(site: str) -> bool:
         return False
     log.warning(
         "another process keeps pages of site %r in its own memory (%s): an invalidation in one is "
-        "not seen by the other, which serves old pages. Run one process, or use a shared store",
+        "not seen by the other, which serves old pages. Run one process",
         site,
         path,
     )

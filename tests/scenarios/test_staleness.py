@@ -40,6 +40,17 @@ def test_an_expired_page_is_served_at_once_while_one_refresh_runs(
     assert stage.renders == 2
 
 
+def test_head_gets_an_expired_page_in_its_window_and_renders_nothing(
+    scenario: MakeScenario,
+) -> None:
+    stage = scenario(SWR)
+    stage.get("/page")
+    stage.clock.advance(61)
+    head = stage.request("HEAD", "/page")
+    assert (head.trace, head.body, head.get("content-length")) == ("stale hit", b"", "6")
+    assert stage.renders == 1
+
+
 def test_past_its_window_an_expired_page_is_a_miss(scenario: MakeScenario) -> None:
     stage = scenario(SWR)
     stage.get("/page")
