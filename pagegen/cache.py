@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 from . import config, namespaces
 from .config import Configuration, Settings
@@ -24,6 +24,8 @@ from .stores import Store, open_store
 from .verdicts import Inspection, Invalidation
 
 log = logging.getLogger("pagegen.cache")
+
+_Given = TypeVar("_Given", Rule, Invalidates, Identity)
 
 
 class PageCache:
@@ -45,10 +47,9 @@ class PageCache:
         sources: Sources | None = None,
         **settings: Any,
     ) -> None:
-        given, writes, who = tuple(rules), tuple(invalidates), tuple(identities)
-        _expect_all(given, Rule, "rules")
-        _expect_all(writes, Invalidates, "invalidates")
-        _expect_all(who, Identity, "identities")
+        given = _all(rules, Rule, "rules")
+        writes = _all(invalidates, Invalidates, "invalidates")
+        who = _all(identities, Identity, "identities")
         try:
             check_keys(settings, {f.name for f in fields(Settings) if f.init}, None)
         except ConfigError as error:
@@ -145,8 +146,9 @@ class PageCache:
         """What the cache holds for a GET of this path, asked without changing anything.
 
         ``path`` is decoded, ``query`` raw; ``host``, ``scheme`` (default ``http``), ``root`` (mount
-        point), ``raw_path`` and ``headers`` (a mapping) complete the request. Raises what the
-        store raises.
+        point), ``raw_path``, ``headers`` (a mapping) and ``context`` (an environ or scope, for
+        identities that look into it) complete the request. Raises what the store raises, and
+        ``ValueError`` for a path with a query.
         """
         return step(self.engine.inspect(_imagined(path, query, **request)))
 
@@ -163,8 +165,13 @@ class PageCache:
         self.engine.store.close()
 
 
-def _expect_all(values: tuple[object, ...], kind: type, name: str) -> None:
-    for value in values:
+def _all(values: object, kind: type[_Given], name: str) -> tuple[_Given, ...]:
+    """A tuple of values of this kind; raises ``ConfigError``."""
+    if not isinstance(values, Iterable):
+        raise ConfigError(
+            f"{values!r} is no list", "Put it into brackets", field=name, where="PageCache()"
+        )
+    for value in (found := tuple(values)):
         if not isinstance(value, kind):
             raise ConfigError(
                 f"{value!r} is no {kind.__name__}",
@@ -172,6 +179,7 @@ def _expect_all(values: tuple[object, ...], kind: type, name: str) -> None:
                 field=name,
                 where="PageCache()",
             )
+    return found
 
 
 def _imagined(
@@ -183,6 +191,9 @@ def _imagined(
     root: str = "",
     raw_path: str | None = None,
     headers: Mapping[str, str] | None = None,
+    context: Mapping[str, Any] | None = None,
 ) -> Request:
+    if "?" in path:
+        raise ValueError(f"{path!r} holds a query: give it as query=")
     headers = {"host": host, **{name.lower(): value for name, value in (headers or {}).items()}}
-    return Request("GET", scheme, root, path, raw_path, query, headers, {})
+    return Request("GET", scheme, root, path, raw_path, query, headers, context or {})

@@ -20,6 +20,7 @@ from .rulebook import RuleBook
 from .rules import Invalidates, Rule
 from .units import DURATION_REMEDY, parse_duration
 
+_OF_A_RULE: Final = {"query", "headers", "cookies", "ttl"}
 _SECTIONS: Final = {"pagegen", "identity", "rule", "invalidates"}
 #: Seconds that a request may be told to wait; a client has long gone by then.
 MAX_PATIENCE: Final = 300.0
@@ -103,7 +104,9 @@ def load(path: str | PathLike[str]) -> Configuration:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"cannot be read ({error.strerror})", "Check the path and its rights", file=str(file)
+            f"cannot be read ({error.strerror})",
+            f"Check the path and its rights; it stands for {file.absolute()}",
+            file=str(file),
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(
@@ -121,6 +124,12 @@ def load(path: str | PathLike[str]) -> Configuration:
 
 def from_table(table: Mapping[str, Any], directory: Path | None = None) -> Configuration:
     """Build from a table shaped like the file; raises ``ConfigError``."""
+    for name in table.keys() & _OF_A_RULE:
+        raise ConfigError(
+            f"[{name}] stands outside of a rule",
+            f"Write [rule.{name}] below the [[rule]] that it belongs to",
+            field=name,
+        )
     check_keys(table, _SECTIONS, None)
     settings = _settings(_table(table.get("pagegen", {}), "[pagegen]"))
     identities = {

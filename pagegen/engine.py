@@ -77,6 +77,7 @@ class Engine:
         )
         self._token_ttl = configuration.book.token_ttl()
         self._remarks = Remarks(self._book)
+        self._remarks.started()
 
     # look_up ---------------------------------------------------------------------------------
 
@@ -373,7 +374,9 @@ class Engine:
 
     def forgotten_by(self, request: Request, head: ResponseHead) -> tuple[str, ...]:
         """Namespaces that the answer to a write invalidates without code in its handler."""
-        return unsafe.forgotten(self._book, request.method, request.path, head)
+        names = unsafe.forgotten(self._book, request.method, request.path, head)
+        self._remarks.invalidated(names)
+        return names
 
     # asking ----------------------------------------------------------------------------------
 

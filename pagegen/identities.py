@@ -69,6 +69,11 @@ def parse_source(text: object) -> Source:
         return _dotted("environ", rest)
     if kind == "scope" and _DOTTED.fullmatch(rest) and not names_the_request(rest):
         return _dotted("scope", rest)
+    if kind == "call":
+        raise ConfigError(
+            f"{text!r} is no source of an identity",
+            'Write module and function with a colon between them: "call:shop.auth:user_id"',
+        )
     raise ConfigError(f"{text!r} is no source of an identity", SOURCE_REMEDY)
 
 
@@ -126,7 +131,9 @@ class Identity:
 
 def _sources(given: object, field: str) -> tuple[Source, ...]:
     if isinstance(given, str) or not isinstance(given, Sequence):
-        raise ConfigError(f"{given!r} is no list of sources", SOURCE_REMEDY, field)
+        raise ConfigError(
+            f"{given!r} is no list of sources", 'Write a list such as ["cookie:session"]', field
+        )
     try:
         return tuple(s if isinstance(s, Source) else parse_source(s) for s in given)
     except ConfigError as error:

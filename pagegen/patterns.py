@@ -21,6 +21,8 @@ Values = tuple[tuple[str, str], ...]
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARAMETER: Final = re.compile(r"([^{}*]*)\{([^{}:]*)(?::([^{}]*))?\}([^{}*]*)")
+# <int:id>, :id and [0-9]+ would be literal text here, and match nothing.
+_FOREIGN: Final = re.compile(r"[<>\[\]^|]")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SLUG: Final = re.compile(r"[A-Za-z0-9_-]+")
 # A 64-bit id has at most 19 digits.
@@ -169,6 +171,8 @@ def parse_pattern(text: object) -> PathPattern:
             text, "has a character that no pattern can hold (patterns are decoded paths)"
         )
     parts = text[1:].split("/")
+    if any(part.startswith(":") or _FOREIGN.search(part) for part in parts):
+        raise _problem(text, "has a parameter in another framework's spelling")
     rest: str | None = None
     if parts[-1] == "**":
         rest = "**"

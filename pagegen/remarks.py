@@ -14,6 +14,17 @@ log = logging.getLogger("pagegen.engine")
 
 #: Names that are doubted; a cache that is told of other caches' names has said enough.
 MAX_DOUBTED: Final = 20
+_REMEDIES: Final = {
+    Refusal.SET_COOKIE: "The handler sets a cookie: let it not, or drop the field with set_cookie",
+    Refusal.VARY: "The page varies by a header that the rule does not key: key it, or keep what "
+    "reads it (a session, compression, CORS) off this page",
+    Refusal.NO_LIFETIME: "Give the rule a ttl, or the response a max-age",
+    Refusal.PRIVATE: "The application says private: it has the last word",
+    Refusal.NO_STORE: "The application says no-store: it has the last word",
+    Refusal.NO_CACHE: "The application says no-cache: it has the last word",
+    Refusal.GROUPS: "The page names namespaces that the rule does not declare",
+    Refusal.TOO_LARGE: "Raise max_body, or set cache = false",
+}
 
 
 class Remarks:
@@ -32,14 +43,36 @@ class Remarks:
             log.error("the store failed; requests go to the application", exc_info=error)
 
     def not_stored(self, rule: str, refusal: Refusal) -> None:
-        """A response under a rule was refused: nothing else shows it."""
-        if (rule, refusal) not in self._not_stored:
-            self._not_stored.add((rule, refusal))
-            log.info("rule %r: a response was not stored: %s (said once)", rule, refusal)
+        """A response under a rule was refused: nothing else shows it.
+
+        A warning where rule and application disagree, for information where one response is odd.
+        """
+        if (rule, refusal) in self._not_stored:
+            return
+        self._not_stored.add((rule, refusal))
+        remedy = _REMEDIES.get(refusal)
+        log.log(
+            logging.INFO if remedy is None else logging.WARNING,
+            "rule %r: a response was not stored: %s (said once)%s",
+            rule,
+            refusal,
+            f". {remedy}" if remedy else "",
+        )
 
     def not_acknowledged(self, error: InvalidationError) -> None:
         """A late invalidation failed: said each time, because each time pages are old."""
         log.error("%s", error)
+
+    def started(self) -> None:
+        """A write that forgets what no page has is most often a slip of the pen, too."""
+        for entry in self._book.invalidates:
+            for template in entry.templates:
+                if not self._book.has("7".join(template.literals)):
+                    log.warning(
+                        "invalidates %r: no rule of this cache has pages of namespace %r",
+                        entry.name or entry.path,
+                        template.text,
+                    )
 
     def invalidated(self, names: Sequence[str]) -> None:
         """A name that no rule's pages can have is most often a slip of the pen."""

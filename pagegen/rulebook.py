@@ -91,7 +91,8 @@ class RuleBook:
             if other.name == rule.name:
                 raise ConfigError(
                     "this name is taken by an earlier rule",
-                    "Give each rule a name of its own",
+                    "Give each rule a name of its own, or another path: a rule without a name is "
+                    "called by its path",
                     field="name",
                     where=where,
                 )

@@ -77,7 +77,6 @@ class Rule:
     passthrough: Sequence[str] = ()
     set_cookie: Literal["refuse", "drop"] = "refuse"
 
-    # What the fields above mean, made once.
     pattern: PathPattern = field(init=False, repr=False, compare=False)
     identities: tuple[str, ...] = field(init=False, repr=False, compare=False)
     templates: tuple[Template, ...] = field(init=False, repr=False, compare=False)
@@ -305,7 +304,9 @@ def _share(rule: Rule) -> tuple[str, ...]:
         return ()
     if isinstance(rule.share, str):
         raise ConfigError(
-            f"{rule.share!r} is not public", f'Write share = ["{rule.share}"]', field="share"
+            f"{rule.share!r} is not public",
+            f'Write share = ["{rule.share}"] if that is an identity',
+            field="share",
         )
     names = texts(rule.share, "share")
     if not names or len(set(names)) != len(names):

@@ -29,6 +29,8 @@ class PageCacheMiddleware:
     """Answers from the cache what it can, and runs the application for the rest."""
 
     def __init__(self, app: ASGIApp, *, cache: PageCache) -> None:
+        if not isinstance(cache, PageCache):
+            raise TypeError(f"cache is {cache!r}: build it with PageCache.from_toml(...)")
         self.app = app
         self.cache = cache
         self._engine = cache.engine

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pagegen import Identity, Rule, parse_source
+from pagegen import Identity, Invalidates, Rule, parse_source
 from pagegen.testing import Front, Reply, Scenario, Seen, environ, scope
 from tests.conftest import MakeScenario
 
@@ -213,3 +213,29 @@ def _call(stage: Scenario, made: Any) -> Any:
         return call_wsgi(stage.wsgi, made)
     assert stage._loop is not None
     return stage._loop.run(call_asgi(stage.asgi, made))
+
+
+def nobody(context: Any) -> None:
+    """An identity function that knows nobody."""
+
+
+def test_what_an_identity_reveals_is_not_shown_of_visitors_whom_nobody_knows(
+    scenario: MakeScenario,
+) -> None:
+    who = Identity(
+        name="user",
+        sources=(parse_source(f"call:{__name__}:nobody"),),
+        reveal=(parse_source("cookie:session"),),
+    )
+    stage = scenario(MINE, identities=[who])
+    stage.handler = lambda seen: repr(seen.fields.get("cookie"))
+    assert stage.get("/mine", {"cookie": "session=a basket of my own"}).text == "None"
+
+
+def test_a_write_is_matched_as_lenient_routers_read_its_path(scenario: MakeScenario) -> None:
+    write = Invalidates(path="/page/{id}", namespaces=["page:{id}"])
+    for target in ("//page/1", "/page//1", "/page/1/"):
+        stage = scenario(PAGE, invalidates=[write])
+        stage.get("/page/1")
+        stage.post(target)
+        assert stage.get("/page/1").trace == "stale, stored"

@@ -169,7 +169,9 @@ MISTAKES = [
     Mistake(
         "i-src", '[identity.u]\nfrom = ["x"]', "[identity.u]: from", "'x' is no source", "header"
     ),
-    Mistake("i-text", '[identity.u]\nfrom = "cookie:a"', "[identity.u]: from", "no list", "header"),
+    Mistake(
+        "i-text", '[identity.u]\nfrom = "cookie:a"', "[identity.u]: from", "no list", "list such"
+    ),
     Mistake(
         "i-name", '[identity."a b"]\nfrom = ["cookie:a"]', "[identity.a b]", "no name", "letters"
     ),
@@ -291,7 +293,7 @@ def test_a_file_that_is_not_there_is_told_so(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
     assert str(caught.value) == (
         f"{tmp_path / 'none.toml'}: cannot be read (No such file or directory). "
-        "Check the path and its rights"
+        f"Check the path and its rights; it stands for {tmp_path / 'none.toml'}"
     )
 
 
