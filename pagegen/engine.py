@@ -166,6 +166,8 @@ class Engine:
             return self._forward(ticket)
         if ticket.fallback and after is not None and after.flight.result is Outcome.RESCUED:
             return self._stale(ticket.fallback, None)
+        if usable and self._flights.stumbled(plan.slot):
+            return self._stale(usable, None)
         flight, leads = self._flights.join(plan.slot, ticket.generation)
         if leads:
             ticket.flight = flight

@@ -30,7 +30,7 @@ _DIRECTIVE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_CLOSING: Final = re.compile(r"no-store|no-cache|private")
+_CLOSING: Final = re.compile(r"no-store|no-cache|private|must-revalidate|proxy-revalidate|s-maxage")
 _SEPARATOR: Final = re.compile(r"[,;]")
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _DIGITS: Final = re.compile(r"[0-9]+")

@@ -116,6 +116,8 @@ class Flights:
     def cancel(self, flight: Flight, outcome: Outcome) -> None:
         """Wake all who wait, with nothing. Does nothing to a flight that has ended."""
         slot = flight.key[0]
+        if outcome is Outcome.RESCUED:
+            self._stumbles(slot)
         if outcome is Outcome.REFUSED or (outcome is Outcome.FAILED and self._stumbles(slot)):
             self.keep_apart(slot)
         self._end(flight, outcome)
@@ -133,6 +135,10 @@ class Flights:
         with self._lock:
             self._apart.pop(slot, None)
             self._stumbled.pop(slot, None)
+
+    def stumbled(self, slot: bytes) -> bool:
+        """Whether rendering this page failed a moment ago."""
+        return self._stumbled.get(slot, 0.0) > self._now()
 
     def _stumbles(self, slot: bytes) -> bool:
         """Remember a failure; True when it is the second one within a while."""

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -130,27 +130,44 @@ def one_cookie(request: Request, name: str) -> str | None:
 
 def found_in(context: Mapping[str, Any], source: Source) -> bool:
     """Whether a source's scope or environ key holds anything, whatever is inside."""
-    path = (source.target, *source.path)
+    key = _longest(context, (source.target, *source.path))
+    return key is not None and context[key] not in (None, "")
+
+
+def _longest(mapping: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+    """The longest start of a dotted path that is a key: keys may hold dots themselves."""
     keys = (".".join(path[:length]) for length in range(len(path), 0, -1))
-    return any(context.get(key) not in (None, "") for key in keys)
+    return next((key for key in keys if key in mapping), None)
 
 
 def inside(context: Any, path: tuple[str, ...]) -> object:
-    """The value at a dotted path through mappings and attributes, None when it ends early.
-
-    A mapping's keys may hold dots themselves (``wsgi.url_scheme``): the longest key wins.
-    """
-    if not path:
+    """The value at a dotted path through mappings and attributes, None when it ends early."""
+    if not path or context is None:
         return context
-    if isinstance(context, Mapping):
-        for length in range(len(path), 0, -1):
-            key = ".".join(path[:length])
-            if key in context:
-                return inside(context[key], path[length:])
-        return None
-    if context is None:
-        return None
-    return inside(getattr(context, path[0], None), path[1:])
+    if not isinstance(context, Mapping):
+        return inside(getattr(context, path[0], None), path[1:])
+    key = _longest(context, path)
+    return None if key is None else inside(context[key], path[key.count(".") + 1 :])
+
+
+def reveal(
+    context: Mapping[str, Any], seen: MutableMapping[str, Any], path: tuple[str, ...]
+) -> None:
+    """Copy what a dotted path names into what the handler sees.
+
+    The same walk as :func:`inside` takes: of a mapping only the member that the path goes on with,
+    of anything else the whole object.
+    """
+    key = _longest(context, path)
+    if key is None:
+        return
+    found, rest = context[key], path[key.count(".") + 1 :]
+    if not rest or not isinstance(found, Mapping):
+        seen[key] = found
+        return
+    member = _longest(found, rest)
+    named = {} if member is None else {member: found[member]}
+    seen[key] = {**seen.get(key, {}), **named}
 
 
 def _answer(value: object) -> Answer:

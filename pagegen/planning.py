@@ -241,7 +241,10 @@ class Planner:
         plan = self._composed.get(memo_key)
         if plan is None:
             plan = self._compose(target, inputs)
-            if isinstance(plan, Bypass) or len(plan.key) <= MEMO_LENGTH:
+            values = (value for _, value in (*inputs.headers, *inputs.cookies))
+            said = sum(len(value or "") for value in values)
+            said += sum(len(str(person.value)) for person in inputs.people)
+            if len(target.head) + said <= MEMO_LENGTH:
                 if len(self._composed) >= MEMO_ENTRIES:
                     self._composed = {}
                 self._composed[memo_key] = plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -32,7 +31,7 @@ class RuleBook:
         init=False, repr=False, compare=False
     )
 
-    _names: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _shapes: frozenset[tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for position, rule in enumerate(self.rules):
@@ -46,12 +45,11 @@ class RuleBook:
             rules = tuple(rule for rule in self.rules if method in rule.methods)
             by_method[method] = (PathIndex(tuple(rule.pattern for rule in rules)), rules)
         put(self, "_by_method", by_method)
-        shapes = {
-            ".*".join(map(re.escape, template.literals))
-            for rule in self.rules
-            for template in rule.templates
-        }
-        put(self, "_names", re.compile("|".join(sorted(shapes)) or "(?!)"))
+        put(
+            self,
+            "_shapes",
+            frozenset(t.literals for rule in self.rules for t in rule.templates),
+        )
 
     def match(self, method: str, path: str) -> tuple[Rule, Values] | None:
         """The first rule for this method whose path matches, and what it reads from the path."""
@@ -63,7 +61,7 @@ class RuleBook:
 
     def has(self, namespace: str) -> bool:
         """Whether a page of any rule can have this namespace."""
-        return self._names.fullmatch(namespace) is not None
+        return any(_fits(literals, namespace) for literals in self._shapes)
 
     def token_ttl(self) -> float:
         """Seconds for tokens to live: twice as long as any rule lets a page be served."""
@@ -104,3 +102,20 @@ class RuleBook:
                     field="path",
                     where=where,
                 )
+
+
+def _fits(literals: tuple[str, ...], name: str) -> bool:
+    """Whether a template with these literals can render to a name; linear, unlike a pattern."""
+    first, *middle = literals
+    if not middle:
+        return name == first
+    last = middle.pop()
+    if not name.startswith(first) or not name.endswith(last):
+        return False
+    position, end = len(first), len(name) - len(last)
+    for literal in middle:
+        found = name.find(literal, position, end)
+        if found < 0:
+            return False
+        position = found + len(literal)
+    return position <= end

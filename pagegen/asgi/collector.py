@@ -46,6 +46,9 @@ class Collector:
         """The ``send`` of the application."""
         kind = message["type"]
         if self._replacing:
+            # Not later: what the application does after its response is not the client's business.
+            if kind == "http.response.body" and not message.get("more_body", False):
+                await self.rescue()
             return
         if self._collection is None or kind in BESIDE:
             await self._pass(message)
@@ -126,7 +129,8 @@ class Collector:
         """Serve the expired page in place of a failure (RFC 5861 §4); False where it cannot be."""
         if self._begun or self._complete or self._collection is None:
             return False
-        hit = self._engine.rescue(self._ticket, error)
+        # A 5xx that was swallowed is replaced, whatever the application raises behind it.
+        hit = self._engine.rescue(self._ticket, None if self._replacing else error)
         if hit is None:
             return False
         self._complete = True

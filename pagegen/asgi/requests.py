@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from ..identification import reveal
 from ..messages import Request
 from ..views import View
 from .types import Message, Receive, Scope
@@ -102,21 +103,8 @@ def view_scope(scope: Scope, view: View, lifespan_state: Mapping[str, Any]) -> S
             if key in lifespan_state and lifespan_state[key] is value
         }
     for path in view.context:
-        _reveal(scope, seen, path)
+        reveal(scope, seen, path)
     return seen
-
-
-def _reveal(scope: Scope, seen: Scope, path: tuple[str, ...]) -> None:
-    """Show what a dotted path names: of a mapping only that member, else the whole object."""
-    top, rest = path[0], path[1:]
-    if top not in scope:
-        return
-    found = scope[top]
-    if rest and isinstance(found, Mapping):
-        named = {rest[0]: found[rest[0]]} if rest[0] in found else {}
-        seen[top] = {**seen.get(top, {}), **named}
-    else:
-        seen[top] = found
 
 
 class Silence:

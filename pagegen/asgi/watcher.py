@@ -35,6 +35,8 @@ class Watcher:
         """The ``send`` of the application."""
         if message["type"] == "http.response.start":
             if self._writing:
+                # The headers may be an iterator, which is read twice here.
+                message = {**message, "headers": list(message.get("headers", ()))}
                 head = read_head(message)
                 self._declared = declared_length(head)
                 self._exchange.owe(self._engine.forgotten_by(self._request, head))

@@ -6,7 +6,7 @@ RFC 9111 §4.4 also wants the written URL itself forgotten, which this version l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..fields import strings
@@ -25,6 +25,7 @@ def forgotten(book: RuleBook, method: str, path: str, head: ResponseHead) -> tup
     (RFC 9111 §4.4). ``Cache-Group-Invalidation`` counts whatever the status, since the application
     says so itself; on safe methods it is ignored (RFC 9875 §3).
     """
+    method = method.upper()  # frameworks read it so
     if method in SAFE_METHODS:
         return ()
     found = dict.fromkeys(_groups(head))
@@ -34,10 +35,11 @@ def forgotten(book: RuleBook, method: str, path: str, head: ResponseHead) -> tup
     return tuple(found)
 
 
-def _spellings(path: str) -> set[str]:
+def _spellings(path: str) -> Iterable[str]:
     """The path as it came, and as lenient routers read it: forgetting too much costs a miss."""
     merged = _SLASHES.sub("/", path)
-    return {path, merged, merged.rstrip("/") or "/"}
+    bare = merged.rstrip("/")
+    return dict.fromkeys((path, merged, bare or "/", f"{bare}/"))
 
 
 def _declared(book: RuleBook, method: str, path: str) -> Iterator[str]:

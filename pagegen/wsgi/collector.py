@@ -101,6 +101,7 @@ class Collector:
             # A server would have sent the head with the first piece, which is only held here.
             raise exc_info[1].with_traceback(exc_info[2])
         self._status_line, self._head = status_line, read_head(status_line, headers)
+        self._judged = self._replacing = False
         return self.write
 
     def _judge(self) -> None:
@@ -223,7 +224,8 @@ class Collector:
         """Serve the expired page in place of a failure (RFC 5861 §4); None where it cannot be."""
         if self._begun or self._collection is None:
             return None
-        hit = self._engine.rescue(self._ticket, error)
+        # A 5xx that was swallowed is replaced, whatever the application raises behind it.
+        hit = self._engine.rescue(self._ticket, None if self._replacing else error)
         if hit is None:
             return None
         self._settle()

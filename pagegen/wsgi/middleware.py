@@ -93,22 +93,31 @@ class PageCacheMiddleware:
         self, environ: Environ, start_response: StartResponse, request: Request, ticket: Ticket
     ) -> Iterable[bytes]:
         collector = Collector(self._engine, ticket, request, start_response)
+        return collector.run(self.app, self._seen(environ, request, ticket, collector))
+
+    def _seen(
+        self, environ: Environ, request: Request, ticket: Ticket, collector: Collector
+    ) -> Environ:
         try:
-            seen = view_environ(environ, self._engine.view(ticket, request))
+            return view_environ(environ, self._engine.view(ticket, request))
         except BaseException:
             collector.close()
             raise
-        return collector.run(self.app, seen)
 
     def _refresh(self, environ: Environ, request: Request, ticket: Ticket) -> None:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
-
-        def nowhere(*_: object) -> Write:
-            return lambda _data: None
+        # What the handler sees is taken now: some servers clear the environ when the request has
+        # ended, and fill it with the next visitor's.
+        still = Request(
+            request.method, request.scheme, request.root, request.path, request.raw_path,
+            request.query, {}, {},
+        )  # fmt: skip
+        collector = Collector(self._engine, ticket, still, _nowhere)
+        seen = self._seen(environ, request, ticket, collector)
 
         def refresh() -> None:
             try:
-                response = self._forward(environ, nowhere, request, ticket)
+                response = collector.run(self.app, seen)
                 with closing_response(response):
                     for _ in response:
                         pass
@@ -117,6 +126,11 @@ class PageCacheMiddleware:
 
         if not self._refresher.submit(refresh):
             self._engine.decline(ticket)
+
+
+def _nowhere(*_: object) -> Write:
+    """The ``start_response`` of a refresh: nobody listens."""
+    return lambda _data: None
 
 
 @contextmanager
@@ -148,5 +162,10 @@ class _Refresher:
         places = self._places
         if not places.acquire(blocking=False):
             return False
-        self._threads.submit(work).add_done_callback(lambda _: places.release())
+        try:
+            future = self._threads.submit(work)
+        except RuntimeError:  # no thread can be started, or the interpreter ends
+            places.release()
+            return False
+        future.add_done_callback(lambda _: places.release())
         return True

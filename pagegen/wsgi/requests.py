@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from ..identification import reveal
 from ..messages import Request
 from ..views import View
 from .types import Environ
@@ -89,23 +89,5 @@ def view_environ(environ: Environ, view: View) -> Environ:
         if name in environ:
             seen[name] = f"{raw}?{view.query}" if view.query else raw
     for names in view.context:
-        _reveal(environ, seen, names)
+        reveal(environ, seen, names)
     return seen
-
-
-def _reveal(environ: Environ, seen: Environ, path: tuple[str, ...]) -> None:
-    """Show what a dotted path names: of a mapping only that member, else the whole object.
-
-    Keys of an environ may hold dots themselves; the longest one that is there counts.
-    """
-    for length in range(len(path), 0, -1):
-        key = ".".join(path[:length])
-        if key not in environ:
-            continue
-        found, rest = environ[key], path[length:]
-        if rest and isinstance(found, Mapping):
-            named = {rest[0]: found[rest[0]]} if rest[0] in found else {}
-            seen[key] = {**seen.get(key, {}), **named}
-        else:
-            seen[key] = found
-        return
