@@ -95,7 +95,7 @@ def _small_things(effort: Effort) -> Table:
         f"{MEMO_ENTRIES:,} at most, beside the store's budget; here with 3 namespaces.",
         ("thing", "counted", "taken", "all, when full"),
         tuple(rows),
-        ("A store that evicts also remembers whom it evicted: ghosts, which it does not count.",),
+        ("A token is counted with the ghost that it leaves when it is evicted.",),
     )
 
 

@@ -148,11 +148,12 @@ def targets(length: int) -> dict[str, float]:
 
     def work() -> None:
         for n in range(MEMO_ENTRIES):
-            # Path and raw path count both, and so do host and scheme: 16 characters here.
-            ask = Ask(f"/items/{n:06}".ljust((length - 16) // 2, "x"))
+            # Path and raw path count both, and so do method, host and scheme: 20 characters here.
+            ask = Ask(f"/items/{n:06}".ljust((length - 20) // 2, "x"))
             planner.plan(read_request(ASGI.context(ask)))
 
     taken = grown(work, traced)
+    assert planner._memo, "no target of this length is remembered"
     return {"entries": len(planner._memo), "taken": taken}
 
 

@@ -115,3 +115,11 @@ def test_what_is_known_of_the_trace_comes_out_again() -> None:
     assert (len(keys), len(set(keys))) == (76_118, 20_484)
     assert round(eviction.infinite(keys), 1) == eviction.SAID_INFINITE
     assert round(eviction.lru(keys, 2_048), 1) == eviction.SAID_LRU[1]
+
+
+def test_targets_of_the_lengths_that_are_weighed_are_remembered() -> None:
+    from benchmarks.memory import TARGETS
+    from benchmarks.weigh import targets
+
+    for length in TARGETS:
+        assert targets(length)["entries"] > 0
