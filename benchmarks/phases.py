@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from pagegen import PageCache, planning
 from pagegen.asgi import requests as asgi_requests
+from pagegen.asgi.responses import send_hit as asgi_send_hit
 from pagegen.law import reuse
 from pagegen.messages import Request, StoredResponse
 from pagegen.planning import Planner
 from pagegen.stepping import step
 from pagegen.verdicts import Hit, Plan
 from pagegen.wsgi import requests as wsgi_requests
+from pagegen.wsgi.responses import send_hit as wsgi_send_hit
 
 from .floors import ASGI, FRONTS, TYPE, Ask, Front, send, start_response
 from .hits import BODY, VARIANTS, cache_for
@@ -115,10 +117,10 @@ def steps(p: Parts) -> list[Case]:
 
 
 def _sending(p: Parts) -> tuple[Action, Action]:
-    deliver, request, hit = p.app._send_page, p.request, p.hit
+    request, hit = p.request, p.hit
     if p.front is ASGI:
-        return nothing_awaited, lambda: step(deliver(send, request, hit))
-    return nothing, lambda: deliver(start_response, request, hit)
+        return nothing_awaited, lambda: step(asgi_send_hit(send, request, hit, tell=False))
+    return nothing, lambda: wsgi_send_hit(start_response, request, hit, tell=False)
 
 
 def beside(p: Parts) -> list[Case]:

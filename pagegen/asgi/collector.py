@@ -7,9 +7,9 @@ from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import Refusal
-from ..messages import Fields, Request, ResponseHead, WireFields
+from ..messages import Fields, Request, ResponseHead
 from ..verdicts import Admitted, Refused, Ticket
-from .responses import BESIDE, read_head, send_page, wire
+from .responses import BESIDE, read_head, send_hit, send_page, wire
 from .types import Message, Send
 
 
@@ -134,10 +134,7 @@ class Collector:
         if hit is None:
             return False
         self._complete = True
-        more: WireFields = ((b"age", b"%d" % hit.age),)
-        if self._tell:
-            more += ((b"cache-status", status.of_hit(hit).encode("ascii")),)
-        await send_page(self._send, self._request, hit.page, more)
+        await send_hit(self._send, self._request, hit, tell=self._tell)
         return True
 
     async def settle(self) -> None:

@@ -11,11 +11,11 @@ from typing import Any, Final, assert_never
 from .. import status
 from ..cache import PageCache
 from ..exchange import Exchange, handling
-from ..messages import Request, WireFields
+from ..messages import Request
 from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
 from .collector import Collector
 from .requests import Silence, read_request, view_scope
-from .responses import send_page
+from .responses import send_hit
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .watcher import Watcher
 
@@ -56,13 +56,13 @@ class PageCacheMiddleware:
             await self._wait(verdict)
             verdict = await self._engine.look_up(request, verdict)
         if isinstance(verdict, Hit):
-            await self._send_page(send, request, verdict)
+            await send_hit(send, request, verdict, tell=self._tell)
         elif isinstance(verdict, Forward):
             await self._forward(scope, receive, send, request, verdict.ticket)
         elif isinstance(verdict, Stale):
             if verdict.ticket is not None:
                 self._refresh(scope, request, verdict.ticket)
-            await self._send_page(send, request, verdict)
+            await send_hit(send, request, verdict, tell=self._tell)
         elif isinstance(verdict, Bypass):
             await self._bypass(scope, receive, send, request, verdict)
         else:
@@ -76,12 +76,6 @@ class PageCacheMiddleware:
         except BaseException:
             self._engine.leave(wait)
             raise
-
-    async def _send_page(self, send: Send, request: Request, hit: Hit | Stale) -> None:
-        more: WireFields = ((b"age", b"%d" % hit.age),)
-        if self._tell:
-            more += ((b"cache-status", status.of_hit(hit).encode("ascii")),)
-        await send_page(send, request, hit.page, more)
 
     async def _bypass(
         self, scope: Scope, receive: Receive, send: Send, request: Request, verdict: Bypass

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from .. import status
 from ..law.validation import not_modified
 from ..messages import Fields, Request, ResponseHead, StoredResponse, WireFields
+from ..verdicts import Hit, Stale
 from .types import Message, Send
 
 # Messages that say nothing of the page and may stand before or beside it.
 BESIDE: Final = frozenset(("http.response.debug", "http.response.push", "http.response.early_hint"))
+
+
+async def send_hit(send: Send, request: Request, hit: Hit | Stale, *, tell: bool) -> None:
+    """Send a page from the cache with its ``Age``, and on demand what the cache did."""
+    more: WireFields = ((b"age", b"%d" % hit.age),)
+    if tell:
+        more += ((b"cache-status", status.of_hit(hit).encode("ascii")),)
+    await send_page(send, request, hit.page, more)
 
 
 async def send_page(

@@ -13,7 +13,7 @@ from ..law.storing import Refusal
 from ..messages import Fields, Request, ResponseHead
 from ..stepping import step
 from ..verdicts import Admitted, Refused, Ticket
-from .responses import read_head, send_page
+from .responses import read_head, send_hit, send_page
 from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
 
 log = logging.getLogger("pagegen.wsgi")
@@ -229,10 +229,7 @@ class Collector:
         if hit is None:
             return None
         self._settle()
-        more: Fields = (("Age", str(hit.age)),)
-        if self._tell:
-            more += (("Cache-Status", status.of_hit(hit)),)
-        return send_page(self._start_response, self._request, hit.page, more)
+        return send_hit(self._start_response, self._request, hit, tell=self._tell)
 
     def close(self) -> None:
         """Called by the server once, early when the client has gone."""

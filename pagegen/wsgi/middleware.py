@@ -7,18 +7,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import BoundedSemaphore, Lock
 from time import monotonic
 from typing import Final, assert_never
 
 from .. import status
 from ..cache import PageCache
-from ..messages import Fields, Request
+from ..messages import Request
 from ..stepping import step
 from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
 from .collector import Collector
 from .requests import read_request, view_environ
-from .responses import send_page
+from .responses import send_hit
 from .types import Environ, StartResponse, Write, WSGIApp
 from .watcher import Watcher
 
@@ -53,13 +54,13 @@ class PageCacheMiddleware:
             self._wait(verdict)
             verdict = step(self._engine.look_up(request, verdict))
         if isinstance(verdict, Hit):
-            return self._send_page(start_response, request, verdict)
+            return send_hit(start_response, request, verdict, tell=self._tell)
         if isinstance(verdict, Forward):
             return self._forward(environ, start_response, request, verdict.ticket)
         if isinstance(verdict, Stale):
             if verdict.ticket is not None:
                 self._refresh(environ, request, verdict.ticket)
-            return self._send_page(start_response, request, verdict)
+            return send_hit(start_response, request, verdict, tell=self._tell)
         if isinstance(verdict, Bypass):
             return self._bypass(environ, start_response, request, verdict)
         assert_never(verdict)
@@ -73,14 +74,6 @@ class PageCacheMiddleware:
         except BaseException:
             self._engine.leave(wait)
             raise
-
-    def _send_page(
-        self, start_response: StartResponse, request: Request, hit: Hit | Stale
-    ) -> Iterable[bytes]:
-        more: Fields = (("Age", str(hit.age)),)
-        if self._tell:
-            more += (("Cache-Status", status.of_hit(hit)),)
-        return send_page(start_response, request, hit.page, more)
 
     def _bypass(
         self, environ: Environ, start_response: StartResponse, request: Request, verdict: Bypass
@@ -108,17 +101,14 @@ class PageCacheMiddleware:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
         # What the handler sees is taken now: some servers clear the environ when the request has
         # ended, and fill it with the next visitor's.
-        still = Request(
-            request.method, request.scheme, request.root, request.path, request.raw_path,
-            request.query, {}, {},
-        )  # fmt: skip
+        still = replace(request, fields={}, context={})
         collector = Collector(self._engine, ticket, still, _nowhere)
         seen = self._seen(environ, request, ticket, collector)
 
         def refresh() -> None:
             try:
                 response = collector.run(self.app, seen)
-                with closing_response(response):
+                with _closing(response):
                     for _ in response:
                         pass
             except Exception:
@@ -134,7 +124,7 @@ def _nowhere(*_: object) -> Write:
 
 
 @contextmanager
-def closing_response(response: Iterable[bytes]) -> Iterator[None]:
+def _closing(response: Iterable[bytes]) -> Iterator[None]:
     """Close a response as a server does, whatever happens to it."""
     try:
         yield

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .. import status
 from ..law.validation import not_modified
 from ..messages import Fields, Request, ResponseHead, StoredResponse
+from ..verdicts import Hit, Stale
 from .types import StartResponse
+
+
+def send_hit(
+    start_response: StartResponse, request: Request, hit: Hit | Stale, *, tell: bool
+) -> list[bytes]:
+    """Send a page from the cache with its ``Age``, and on demand what the cache did."""
+    more: Fields = (("Age", str(hit.age)),)
+    if tell:
+        more += (("Cache-Status", status.of_hit(hit)),)
+    return send_page(start_response, request, hit.page, more)
 
 
 def send_page(
