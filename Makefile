@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.demo
 	@$(BIN)/python -m demo_app --port $(PORT)
 
-test: lint chromium
+test: lint parts
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine -q
@@ -42,19 +42,24 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	@touch $@
 
-# The browser tests drive Debian's Chromium: installed where that is allowed, asked for otherwise.
-.PHONY: chromium
-chromium:
-	@command -v chromium >/dev/null 2>&1 || [ -n "$$CHROMIUM" ] || { \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-			echo "Installing chromium …"; \
-			apt-get update -qq >/dev/null && \
-			DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null 2>&1; \
-		fi; \
-		command -v chromium >/dev/null 2>&1 || { \
-			echo "The browser tests need Chromium. Run: sudo apt-get install chromium"; \
-			echo "or set CHROMIUM to the path of a Chromium or Chrome that is there."; \
-			exit 1; }; }
+# The tests run against real parts, Debian's packages: installed where that is allowed, asked for
+# otherwise. CHROMIUM may be the path of a Chromium or Chrome that is there.
+.PHONY: parts
+parts:
+	@missing=; \
+	for part in memcached:memcached redis-server:redis-server chromium:chromium; do \
+		[ "$$part" = chromium:chromium ] && [ -n "$$CHROMIUM" ] && continue; \
+		command -v $${part%%:*} >/dev/null 2>&1 || missing="$$missing $${part##*:}"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing$$missing …"; \
+		apt-get update -qq >/dev/null && \
+		DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq $$missing >/dev/null 2>&1 \
+			&& exit 0; \
+	fi; \
+	echo "The tests need programs that are not here. Run: sudo apt-get install$$missing"; \
+	exit 1
 
 clean:
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build

@@ -34,15 +34,15 @@ class CountingStore(MemoryStore):
 
     calls: int = 0
 
-    async def read(self, slot: bytes, namespaces: Sequence[str]) -> Reading:
+    async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """See :meth:`Store.read`."""
         self.calls += 1
         return await super().read(slot, namespaces)
 
-    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
+    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
         """See :meth:`Store.add_tokens`."""
         self.calls += 1
-        await super().add_tokens(tokens, ttl)
+        return await super().add_tokens(tokens, ttl)
 
     async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
         """See :meth:`Store.replace_tokens`."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from os import PathLike
+from threading import Lock
 from typing import Any, TypeVar
 
 from . import config, namespaces
@@ -21,6 +22,7 @@ from .rules import Invalidates, Rule
 from .sources import Sources
 from .stepping import step
 from .stores import Store, open_store
+from .stores.threads import for_loop
 from .verdicts import Inspection, Invalidation
 
 log = logging.getLogger("pagegen.cache")
@@ -100,15 +102,27 @@ class PageCache:
     def _build(
         self, configuration: Configuration, store: Store | None, sources: Sources | None
     ) -> None:
-        settings = configuration.settings
-        now = (sources or Sources()).now
-        if store is None:
-            try:
-                store = open_store(settings.store, site=settings.site, now=now)
-            except ConfigError as error:
-                raise error.at(where="[pagegen]") from None
+        try:
+            opened = open_store(
+                configuration.settings,
+                store=store,
+                directory=configuration.directory,
+                now=(sources or Sources()).now,
+            )
+        except ConfigError as error:
+            raise error.at(where="[pagegen]") from None
         self.configuration = configuration
-        self.engine = Engine(configuration, store, sources)
+        self.engine = Engine(configuration, opened, sources)
+        self._on_loop: Engine | None = None
+        self._facing = Lock()
+
+    @property
+    def on_loop(self) -> Engine:
+        """The engine to await on an event loop; ``engine`` is the one to step without."""
+        with self._facing:
+            if self._on_loop is None:
+                self._on_loop = self.engine.over(for_loop(self.engine.store))
+            return self._on_loop
 
     def invalidate(self, *names: str) -> Invalidation:
         """Forget every page of these namespaces, in all processes that share the store.
@@ -122,7 +136,7 @@ class PageCache:
 
     async def ainvalidate(self, *names: str) -> Invalidation:
         """:meth:`invalidate` without blocking an event loop."""
-        return await self.engine.invalidate(names)
+        return await self.on_loop.invalidate(names)
 
     def tag(self, *names: str) -> None:
         """Say while rendering that the page also belongs to these namespaces.
@@ -132,7 +146,7 @@ class PageCache:
         carry the request's context, it can do nothing, and warns.
         """
         checked = [namespaces.check(name) for name in names]
-        exchange = current(self.engine)
+        exchange = current(self.engine.realm)
         if exchange is not None:
             exchange.tags.update(dict.fromkeys(checked))
             return
@@ -154,15 +168,15 @@ class PageCache:
 
     async def ainspect(self, path: str, query: str = "", **request: Any) -> Inspection:
         """:meth:`inspect` without blocking an event loop."""
-        return await self.engine.inspect(_imagined(path, query, **request))
+        return await self.on_loop.inspect(_imagined(path, query, **request))
 
     def statistics(self) -> Mapping[str, int]:
         """Counters of this process since its start, by name."""
         return self.engine.statistics()
 
     def close(self) -> None:
-        """Give back what the store holds open."""
-        self.engine.store.close()
+        """Pay what is owed if the store answers, and give back what it holds open."""
+        self.engine.close()
 
 
 def _all(values: object, kind: type[_Given], name: str) -> tuple[_Given, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from os import PathLike
+from functools import partial
+from os import PathLike, environ
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -18,12 +19,17 @@ from .identities import Identity
 from .parameters import check_keys
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
-from .units import DURATION_REMEDY, parse_duration
+from .units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
 
 _OF_A_RULE: Final = {"query", "headers", "cookies", "ttl"}
 _SECTIONS: Final = {"pagegen", "identity", "rule", "invalidates"}
 #: Seconds that a request may be told to wait; a client has long gone by then.
 MAX_PATIENCE: Final = 300.0
+#: Seconds for which tokens may be used again without being asked for.
+MAX_STALENESS: Final = 60.0
+_STALE_REMEDY: Final = "Give at most a minute: after a write every process serves old pages so long"
+#: Characters of a site key.
+MIN_SECRET: Final = 16
 _Entry = TypeVar("_Entry", Rule, Invalidates)
 
 
@@ -32,6 +38,11 @@ class Settings:
     """The ``[pagegen]`` table.
 
     store: URL of the store.  site: our name in a store shared with others.
+    near: size of the pages kept in the process in front of a shared store; empty for none.
+    near_max_staleness: how long its tokens may be used again, which serves pages that another
+        process has invalidated for as long; 0 for never.
+    site_key: secret that stored pages are signed with, text of 16 characters or more, or
+        ``env:NAME`` for that of an environment variable.
     release: any text that changes with a deployment; pages of another release are not ours.
     cache_status: send a ``Cache-Status`` field (RFC 9211) with every response.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
@@ -41,7 +52,10 @@ class Settings:
     """
 
     store: str = "memory://"
+    near: str | int = ""
+    near_max_staleness: str | float = 0.0
     site: str = "default"
+    site_key: str = field(default="", repr=False)
     release: str = ""
     cache_status: bool = False
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
@@ -50,15 +64,29 @@ class Settings:
 
     #: ``max_wait`` in seconds.
     patience: float = field(init=False, repr=False, compare=False)
+    #: ``near`` in bytes, ``near_max_staleness`` in seconds, and the secret itself.
+    near_size: int = field(init=False, repr=False, compare=False)
+    near_staleness: float = field(init=False, repr=False, compare=False)
+    secret: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = "[pagegen]"
-        for name in ("store", "site", "release"):
+        for name in ("store", "site", "release", "site_key"):
             _expect(isinstance(getattr(self, name), str), name, "is not text", "Put it in quotes")
         _expect(
             isinstance(self.cache_status, bool), "cache_status", "is no switch", "Write true/false"
         )
-        object.__setattr__(self, "patience", self._patience())
+        put = partial(object.__setattr__, self)
+        put("patience", self._duration("max_wait", MAX_PATIENCE, "Give at most 5 minutes"))
+        put("near_staleness", self._duration("near_max_staleness", MAX_STALENESS, _STALE_REMEDY))
+        put("near_size", self._size())
+        put("secret", self._secret())
+        _expect(
+            bool(self.near_size) or not self.near_staleness,
+            "near_max_staleness",
+            "is set where nothing is near",
+            'Set near = "64MiB" too, or leave it out',
+        )
         _expect(
             type(self.max_waiters) is int and self.max_waiters >= 0,
             "max_waiters",
@@ -70,17 +98,34 @@ class Settings:
             Rule(path="/", cache=False, passthrough=self.passthrough)
         except ConfigError as error:
             raise error.at(where=where) from None
-        object.__setattr__(self, "passthrough", tuple(self.passthrough))
+        put("passthrough", tuple(self.passthrough))
 
-    def _patience(self) -> float:
+    def _duration(self, name: str, most: float, remedy: str) -> float:
         try:
-            seconds = parse_duration(self.max_wait)
+            seconds = parse_duration(getattr(self, name))
         except ValueError as error:
-            raise ConfigError(
-                str(error), DURATION_REMEDY, field="max_wait", where="[pagegen]"
-            ) from None
-        _expect(seconds <= MAX_PATIENCE, "max_wait", "is too long", "Give at most 5 minutes")
+            raise ConfigError(str(error), DURATION_REMEDY, field=name, where="[pagegen]") from None
+        _expect(seconds <= most, name, "is too long", remedy)
         return seconds
+
+    def _size(self) -> int:
+        try:
+            return parse_size(self.near or 0)
+        except ValueError as error:
+            raise ConfigError(str(error), SIZE_REMEDY, field="near", where="[pagegen]") from None
+
+    def _secret(self) -> str:
+        named = self.site_key.startswith("env:")
+        secret = environ.get(self.site_key[4:], "") if named else self.site_key
+        _expect(
+            not self.site_key or len(secret) >= MIN_SECRET,
+            "site_key",
+            "names an environment variable that is not set, or too short"
+            if named
+            else "is too short to keep anybody out",
+            f"Give at least {MIN_SECRET} characters, the same to every process of the site",
+        )
+        return secret
 
 
 def _expect(holds: bool, name: str, problem: str, remedy: str) -> None:

@@ -16,18 +16,18 @@ coroutines await store calls and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Final
 
 from .config import Configuration
-from .errors import InvalidationError
 from .exchange import Exchange, current
 from .flights import Flights, Outcome
 from .inspecting import inspect
+from .invalidating import Invalidator
 from .law import downstream, reuse, storing, unsafe
 from .law.reuse import Fitness
 from .law.storing import Refusal
 from .messages import Fields, Request, ResponseHead, StoredResponse
-from .namespaces import check
 from .pages import stored_response
 from .planning import Planner, bypass
 from .remarks import Remarks
@@ -78,6 +78,24 @@ class Engine:
         self._token_ttl = configuration.book.token_ttl()
         self._remarks = Remarks(self._book)
         self._remarks.started()
+        #: What exchanges belong to: both faces of an engine are one cache.
+        self.realm = object()
+        self._invalidator = Invalidator(
+            store, self._token_ttl, self._sources, self.counters, self._remarks
+        )
+        self._owed = self._invalidator.owed
+
+    def over(self, store: Store) -> Engine:
+        """The same engine on another face of its store: all else is shared."""
+        twin = copy(self)
+        twin.store = store
+        twin._invalidator = self._invalidator.over(store)
+        return twin
+
+    def close(self) -> None:
+        """Pay what is owed if that can be, and give back what the store holds open."""
+        self._owed.close()
+        self.store.close()
 
     # look_up ---------------------------------------------------------------------------------
 
@@ -89,6 +107,9 @@ class Engine:
             return plan
         if after is not None:
             self.leave(after)
+        if self._owing(plan.namespaces):
+            return self._bypass(Reason.OWED)
+        if after is not None:
             result = after.flight.result
             if isinstance(result, StoredResponse):
                 return self._hit(result, self._sources.now(), collapsed=True)
@@ -116,8 +137,11 @@ class Engine:
         """HEAD renders nothing: it gets an expired page in its window, or passes untouched."""
         if usable := self._usable(expired, plan.rule.stale_while_revalidate):
             return self._stale(usable, None)
-        self.counters.count(f"bypass:{Reason.HEAD_MISS}")
-        return bypass(Reason.HEAD_MISS)
+        return self._bypass(Reason.HEAD_MISS)
+
+    def _bypass(self, reason: Reason) -> Bypass:
+        self.counters.count(f"bypass:{reason}")
+        return bypass(reason)
 
     async def _missed(
         self,
@@ -144,15 +168,12 @@ class Engine:
 
     async def _generation(self, plan: Plan, tokens: Sequence[bytes | None]) -> tuple[bytes, ...]:
         """The present tokens of all namespaces, minted where missing; raises if that fails."""
-        for _ in range(3):
-            missing = [n for n, t in zip(plan.namespaces, tokens, strict=True) if t is None]
-            if not missing:
-                return tuple(token for token in tokens if token is not None)
-            fresh = {name: self._sources.mint() for name in missing}
-            await self.store.add_tokens(fresh, self._token_ttl)
-            # Another worker may have been first: what counts is what the store says now.
-            tokens = (await self.store.read(plan.slot, plan.namespaces)).tokens
-        raise RuntimeError("the store does not keep the tokens it is given")
+        missing = [n for n, t in zip(plan.namespaces, tokens, strict=True) if t is None]
+        # Another worker may have been first: what counts is what the store says.
+        fresh = {name: self._sources.mint() for name in missing}
+        added = await self.store.add_tokens(fresh, self._token_ttl) if missing else {}
+        pairs = zip(plan.namespaces, tokens, strict=True)
+        return tuple(added[name] if token is None else token for name, token in pairs)
 
     def _embark(
         self, ticket: Ticket, expired: StoredResponse | None, after: Wait | None
@@ -160,7 +181,7 @@ class Engine:
         """Lead a flight, follow one, or go alone."""
         plan, now = ticket.plan, self._sources.monotonic()
         usable = self._usable(expired, plan.rule.stale_while_revalidate)
-        exchange = current(self)
+        exchange = current(self.realm)
         own_page = exchange is not None and exchange.leading == plan.slot
         if own_page or (after is not None and now >= after.deadline):
             return self._forward(ticket)
@@ -229,7 +250,7 @@ class Engine:
         return bypass(Reason.STORE)
 
     def leave(self, wait: Wait) -> None:
-        """Somebody waits no longer; :meth:`look_up` with ``after`` says so by itself."""
+        """Somebody waits no longer; a :meth:`look_up` ``after`` it says so."""
         self._flights.left()
 
     def view(self, ticket: Ticket, request: Request) -> View:
@@ -258,6 +279,7 @@ class Engine:
             self.refusal(ticket, head)
             or storing.body_refusal(head, len(body), plan.rule)
             or self._untagged(plan.namespaces)
+            or (Refusal.OWED if self._owing(plan.namespaces) else None)
         )
         if refusal is not None:
             return await self.abandon(ticket, refusal)
@@ -276,10 +298,14 @@ class Engine:
 
     def _untagged(self, namespaces: Sequence[str]) -> Refusal | None:
         """A page tagged with what its rule does not declare could not be forgotten by it."""
-        exchange = current(self)
+        exchange = current(self.realm)
         if exchange is not None and not exchange.tags.keys() <= set(namespaces):
             return Refusal.GROUPS
         return None
+
+    def _owing(self, namespaces: Sequence[str]) -> bool:
+        """Whether a page may be old already: an invalidation of it is not acknowledged."""
+        return bool(self._owed.names) and self._owed.touches(namespaces)
 
     async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | Refused:
         """Give the ticket's expired page a new lifetime after a 304 from the application.
@@ -342,37 +368,12 @@ class Engine:
         Raises ``NamespaceError`` for what is no name, before anything is done, and
         ``InvalidationError`` when the store does not acknowledge.
         """
-        names = tuple(dict.fromkeys(check(name) for name in namespaces))
-        self._remarks.invalidated(names)
-        if not names:
-            return Invalidation(())
-        exchange = current(self)
-        if exchange is not None:
-            exchange.owe(names)
-        await self._replace(names)
-        return Invalidation(names, again=exchange is not None)
+        return await self._invalidator.invalidate(namespaces, current(self.realm))
 
     async def settle(self, exchange: Exchange) -> None:
-        """Invalidate once more what was invalidated while a handler ran: handlers commit late.
-
-        Called when the handler has ended and before its response does. Never raises, because the
-        response is on its way: what the store does not acknowledge is logged and counted.
-        """
-        if not exchange.owed:
-            return
-        try:
-            await self._replace(tuple(exchange.owed))
-        except InvalidationError as error:
-            self._remarks.not_acknowledged(error)
-
-    async def _replace(self, names: tuple[str, ...]) -> None:
-        fresh = {name: self._sources.mint() for name in names}
-        try:
-            await self.store.replace_tokens(fresh, self._token_ttl)
-        except Exception as error:
-            self.counters.count("invalidation-failed")
-            raise InvalidationError(names, f"{type(error).__name__}: {error}") from error
-        self.counters.count("invalidation")
+        """Invalidate once more what was invalidated while a handler ran; never raises."""
+        if exchange.owed:
+            await self._invalidator.settle(exchange)
 
     def forgotten_by(self, request: Request, head: ResponseHead) -> tuple[str, ...]:
         """Namespaces that the answer to a write invalidates without code in its handler."""
@@ -390,6 +391,7 @@ class Engine:
         """Counters of this process, flights in the air and the store's own statistics."""
         return {
             **self.counters.snapshot(),
+            **self._owed.statistics(),
             **{f"flights_{k}": v for k, v in self._flights.statistics().items()},
             **{f"store_{k}": v for k, v in self.store.statistics().items()},
         }

@@ -61,7 +61,10 @@ class StoreError(PagegenError):
 
 @dataclass(eq=False)
 class InvalidationError(StoreError):
-    """The store did not acknowledge an invalidation; ``namespaces`` may still be served."""
+    """The store did not acknowledge an invalidation; ``namespaces`` may still be served elsewhere.
+
+    It is owed: tried again in the background, and bypassed in this process until acknowledged.
+    """
 
     namespaces: tuple[str, ...]
     cause: str
@@ -69,5 +72,6 @@ class InvalidationError(StoreError):
     def __str__(self) -> str:
         return (
             f"the store did not acknowledge the invalidation of {', '.join(self.namespaces)} "
-            f"({self.cause}). Their pages may still be served: call invalidate again"
+            f"({self.cause}). Other processes may still serve their pages. It is tried again "
+            "in the background; until then this process does not use the cache for them"
         )

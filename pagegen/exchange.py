@@ -16,7 +16,7 @@ from typing import Final
 class Exchange:
     """Namespaces that are to be invalidated once more at the end, and those the page was tagged.
 
-    ``owner`` is the engine that the exchange belongs to: caches may stand one inside the other.
+    ``owner`` is the cache that the exchange belongs to: caches may stand one inside the other.
     ``leading`` is the slot that this handler renders: a handler that asks for its own page through
     the cache must not wait for itself.
     """
@@ -48,7 +48,7 @@ _current: Final[ContextVar[Exchange | None]] = ContextVar("pagegen_exchange", de
 
 
 def current(owner: object) -> Exchange | None:
-    """The innermost exchange of this engine that this code runs in, None outside of a request."""
+    """The innermost exchange of this cache that this code runs in, None outside of a request."""
     exchange = _current.get()
     while exchange is not None and (exchange.ended or exchange.owner is not owner):
         exchange = exchange.outer

@@ -14,6 +14,13 @@ Fields = tuple[tuple[str, str], ...]
 WireFields = tuple[tuple[bytes, bytes], ...]
 
 
+def wire_form(fields: Fields) -> WireFields:
+    """Fields as ASGI servers take them: bytes, names in lower case."""
+    return tuple(
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields
+    )
+
+
 class RequestFields(Protocol):
     """The header section of a request, read without copying it.
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from .fields import http_date
 from .law import downstream, freshness, storing, validation
-from .messages import Fields, ResponseHead, StoredResponse, WireFields
+from .messages import Fields, ResponseHead, StoredResponse, wire_form
 from .verdicts import Ticket
 
 
@@ -31,16 +31,10 @@ def stored_response(ticket: Ticket, head: ResponseHead, body: bytes, now: float)
         fresh_until=now + lifetime - age,
         render_seconds=max(0.0, now - ticket.started),
         fields=fields,
-        wire_fields=_wire(fields),
+        wire_fields=wire_form(fields),
         not_modified_fields=conditional,
-        not_modified_wire_fields=_wire(conditional),
+        not_modified_wire_fields=wire_form(conditional),
         own_fields=len(storing.stored_fields(head)),
-    )
-
-
-def _wire(fields: Fields) -> WireFields:
-    return tuple(
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields
     )
 
 

@@ -12,12 +12,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class SuspendedError(RuntimeError):
+    """A coroutine that has to run without an event loop waits for one."""
+
+
 def step(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The coroutine's result; raises ``RuntimeError`` when it waits for an event loop."""
+    """The coroutine's result; raises ``SuspendedError`` when it waits for an event loop."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         result: T = end.value
         return result
     coroutine.close()
-    raise RuntimeError("this store needs an event loop: use the asynchronous methods")
+    raise SuspendedError("this store needs an event loop: use the asynchronous methods")

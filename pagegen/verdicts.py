@@ -39,6 +39,7 @@ class Reason(StrEnum):
     NAMESPACE = "namespace"
     HEAD_MISS = "head-miss"
     STORE = "store"
+    OWED = "owed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import Refusal
-from ..messages import Fields, Request, ResponseHead
+from ..messages import Fields, Request, ResponseHead, wire_form
 from ..verdicts import Admitted, Refused, Ticket
-from .responses import BESIDE, read_head, send_hit, send_page, wire
+from .responses import BESIDE, read_head, send_hit, send_page
 from .types import Message, Send
 
 
@@ -108,7 +108,7 @@ class Collector:
         sent = self._head.fields if fields is None else fields
         if self._tell:
             sent += (("Cache-Status", status.of_forward(self._ticket, refused, stored=False)),)
-        await self._send({**self._start, "headers": wire(sent)})
+        await self._send({**self._start, "headers": list(wire_form(sent))})
 
     async def _give_up(self, refusal: Refusal) -> None:
         """Stop collecting: wake those who wait, and let go of what was held."""

@@ -33,7 +33,7 @@ class PageCacheMiddleware:
             raise TypeError(f"cache is {cache!r}: build it with PageCache.from_toml(...)")
         self.app = app
         self.cache = cache
-        self._engine = cache.engine
+        self._engine = cache.on_loop
         self._tell = cache.engine.settings.cache_status
         self._lifespan_state: MutableMapping[str, Any] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
@@ -80,7 +80,7 @@ class PageCacheMiddleware:
     async def _bypass(
         self, scope: Scope, receive: Receive, send: Send, request: Request, verdict: Bypass
     ) -> None:
-        exchange = Exchange(self._engine)
+        exchange = Exchange(self._engine.realm)
         telling = status.of_bypass(verdict) if self._tell else None
         watcher = Watcher(self._engine, exchange, request, send, telling)
         try:
@@ -93,7 +93,7 @@ class PageCacheMiddleware:
     async def _forward(
         self, scope: Scope, receive: Receive, send: Send, request: Request, ticket: Ticket
     ) -> None:
-        exchange = Exchange(self._engine, ticket.plan.slot)
+        exchange = Exchange(self._engine.realm, ticket.plan.slot)
         collector = Collector(self._engine, ticket, exchange, request, send)
         try:
             seen = view_scope(scope, self._engine.view(ticket, request), self._lifespan_state)

@@ -6,7 +6,7 @@ from typing import Final
 
 from .. import status
 from ..law.validation import not_modified
-from ..messages import Fields, Request, ResponseHead, StoredResponse, WireFields
+from ..messages import Request, ResponseHead, StoredResponse, WireFields
 from ..verdicts import Hit, Stale
 from .types import Message, Send
 
@@ -42,8 +42,3 @@ def read_head(message: Message) -> ResponseHead:
         for name, value in message.get("headers", ())
     )
     return ResponseHead(message["status"], lines)
-
-
-def wire(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """Fields in the form of a start message."""
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]

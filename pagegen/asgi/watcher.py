@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import declared_length
-from ..messages import Request
+from ..messages import Request, wire_form
 from ..rules import SAFE_METHODS
-from .responses import BESIDE, read_head, wire
+from .responses import BESIDE, read_head
 from .types import Message, Send
 
 
@@ -41,7 +41,7 @@ class Watcher:
                 self._declared = declared_length(head)
                 self._exchange.owe(self._engine.forgotten_by(self._request, head))
             if self._telling:
-                added = wire((("Cache-Status", self._telling),))
+                added = wire_form((("Cache-Status", self._telling),))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
         elif message["type"] not in BESIDE and self._is_last(message):
             await self.settle()

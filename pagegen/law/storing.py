@@ -30,6 +30,7 @@ class Refusal(StrEnum):
     GROUPS = "groups"
     EXTENSION = "extension"
     FAILED = "failed"
+    OWED = "owed"
 
 
 #: Connection-specific fields, never stored (RFC 9111 §3.1, RFC 9110 §7.6.1).

@@ -1,7 +1,7 @@
 """The contract that every store keeps.
 
-A store holds *pages* by slot and *tokens* by namespace. It knows nothing of rules, requests or
-HTTP; it never decides whether a page may be served.
+A store holds *pages* by slot and *tokens* by namespace, and may lend *leases*. It knows nothing of
+rules, requests or HTTP; it never decides whether a page may be served.
 
 Two laws:
 
@@ -10,14 +10,17 @@ Two laws:
 - An invalidation that fails is an error: ``replace_tokens`` returns only when the new tokens are
   what every later ``read`` in any process sees, and raises ``StoreError`` otherwise.
 
-All verbs are coroutines. A store that declares ``blocks = False`` never suspends in them, so the
-WSGI front can step them without an event loop, and never waits for a disk or a network.
+All verbs are coroutines, so that the engine is written once. They never *suspend*: without an event
+loop they run to their end in one step, which may block the thread for a bounded time. A store that
+has a better way on an event loop says so with ``on_loop``: its twin there may suspend.
+``pagegen.testing.StoreContract`` is this page as a test suite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ..messages import StoredResponse
 
@@ -29,40 +32,69 @@ class Reading(NamedTuple):
     tokens: tuple[bytes | None, ...]
 
 
-class Store(Protocol):
-    """Pages by slot, tokens by namespace. See the module for the two laws."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store says of itself, and what is made of it.
 
-    #: Whether a verb may wait for something outside the process.
-    blocks: bool
-    #: Whether other processes see what this one writes.
+    blocking_reads: ``read`` may wait for a disk, a network or a lock. On an event loop such a store
+        runs in a thread, unless it has a twin; one that does not block is called directly.
+    blocking_writes: the same for all other verbs.
+    shared: other processes see what this one writes. Only shared stores can have a near store.
+    one_trip: ``read`` asks for page and tokens at once. Told to people; nothing depends on it.
+    compare_and_set: a lease is given back by its holder only, atomically. ``leases`` needs it.
+    leases: the store has the verbs of :class:`Leases`.
+    """
+
+    blocking_reads: bool
+    blocking_writes: bool
     shared: bool
+    one_trip: bool = True
+    compare_and_set: bool = False
+    leases: bool = False
 
-    async def read(self, slot: bytes, namespaces: Sequence[str]) -> Reading:
-        """Page and tokens in one trip.
 
-        - Tokens come in the order of ``namespaces``.
+class Store(Protocol):
+    """Pages by slot, tokens by namespace. See the module for the two laws.
+
+    A verb raises ``StoreError`` (or what its library raises) when it could not do its work. It is
+    safe to call from many threads at once, and after ``fork`` on both sides of it.
+    """
+
+    capabilities: Capabilities
+
+    async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
+        """Page and tokens in one trip; a ``slot`` of None asks for the tokens alone.
+
+        - Tokens come in the order of ``namespaces``. None says that there is none; where that
+          cannot be known (the token's server is silent) the verb raises.
+        - A page that cannot be had or read is None, whatever the reason.
         - A page may be another key's: the engine compares whole keys.
         - Never creates, extends or changes anything.
         """
 
-    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
-        """Give a token to each namespace that has none; those that have one keep it.
+    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
+        """Give a token to each namespace that has none; returns the tokens that all have now.
 
-        - Atomic for each namespace: of two that add at once, one wins and both then read the same.
-        - ``ttl`` in seconds; a token may vanish earlier (a miss), it never comes back.
+        - Atomic for each namespace: of two that add at once one wins, and both get its token.
+        - ``ttl`` in seconds, at most 68 years; a token may vanish earlier (a miss), it never comes
+          back.
+        - Raises when the token of one of them is not known to be in the store.
+        - What a reader sees as a token may differ from what was added, when the store mixes in what
+          it knows of itself; it is what this verb returned.
         """
 
     async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
         """Give these namespaces these tokens, whatever they had: the invalidation.
 
         - When it returns, no later ``read`` anywhere returns an earlier token.
-        - Raises ``StoreError`` when that cannot be said of every one of them.
+        - Raises ``StoreError`` when that cannot be said of every one of them; of some it may be
+          true all the same. Never sends a token twice, nor to another server than the first.
         """
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """Put a page into its slot, over what was there; False when there is no room for it.
 
-        - Whole or not at all: no ``read`` sees a part.
+        - Whole or not at all: no ``read`` sees a part, though the writer be killed.
         - ``ttl`` in seconds; the page may vanish earlier.
         - Never touches tokens, neither by writing nor by making room.
         """
@@ -71,7 +103,34 @@ class Store(Protocol):
         """Empty a slot. Housekeeping only: correctness never waits for it."""
 
     def statistics(self) -> Mapping[str, int]:
-        """Counters and sizes (bytes) of this process, by name."""
+        """Counters and sizes (bytes) of this process, by name. Asks nobody outside of it."""
 
     def close(self) -> None:
         """Give back what the store holds open. Calling it twice is no error."""
+
+
+@runtime_checkable
+class Leases(Protocol):
+    """What a store with ``capabilities.leases`` has besides."""
+
+    async def acquire(self, slot: bytes, owner: bytes, term: float) -> bool:
+        """Take the lease of a slot for ``term`` seconds; False while somebody else holds it.
+
+        - Of many that ask at once, one gets it. ``owner`` is 16 random bytes, new each time.
+        - It lapses after its term whatever happens to the holder, and when the store forgets it: a
+          lease saves work, no correctness rests on it.
+        """
+
+    async def release(self, slot: bytes, owner: bytes) -> None:
+        """Give a lease back. Does nothing to one that is somebody else's by now."""
+
+
+@runtime_checkable
+class HasTwin(Protocol):
+    """A store that has a twin for event loops."""
+
+    def on_loop(self) -> Store:
+        """The store to await on an event loop: it sees the same pages and tokens, and may suspend.
+
+        Called once; the twin is used on any number of loops and closed with the store itself.
+        """

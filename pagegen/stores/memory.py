@@ -7,13 +7,15 @@ one away; a token that a flood of other tokens takes away costs misses, never an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from time import time
 from typing import Final
 
+from ..errors import StoreError
 from ..messages import StoredResponse
 from ..units import parse_size
 from .alone import warn_of_company
-from .base import Reading
+from .base import Capabilities, Reading
 from .s3fifo import S3Fifo
 
 DEFAULT_SIZE: Final = 64 * 2**20
@@ -22,6 +24,8 @@ TOKEN_SHARE: Final = 0.125
 #: Measured: dictionary slot, queue slot, entry, tuple, float and the token itself, about 330, and
 #: as much again for the name's ghost once it has been evicted.
 _TOKEN_OVERHEAD: Final = 580
+#: Leases at one time; over it nobody gets one, which costs a page rendered twice.
+MAX_LEASES: Final = 10_000
 
 
 class MemoryStore:
@@ -29,8 +33,13 @@ class MemoryStore:
     Python's own overhead counted. Thread-safe. Raises ``ValueError`` for a size it cannot read.
     """
 
-    blocks = False
-    shared = False
+    capabilities = Capabilities(
+        blocking_reads=False,
+        blocking_writes=False,
+        shared=False,
+        compare_and_set=True,
+        leases=True,
+    )
 
     def __init__(
         self,
@@ -45,19 +54,27 @@ class MemoryStore:
         self._tokens: S3Fifo[str, bytes] = S3Fifo(for_tokens)
         self._site = site
         self._now = now
+        self._leases: dict[bytes, tuple[bytes, float]] = {}
+        self._leasing = Lock()
 
-    async def read(self, slot: bytes, namespaces: Sequence[str]) -> Reading:
+    async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """See :meth:`Store.read`. A hit takes no lock."""
         now = self._now()
         get = self._tokens.get
-        page = self._pages.get(slot, now)
+        page = None if slot is None else self._pages.get(slot, now)
         return Reading(page, tuple([get(name, now) for name in namespaces]))
 
-    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
+    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
         """See :meth:`Store.add_tokens`."""
         now = self._now()
+        found = {}
         for name, token in tokens.items():
             self._tokens.add(name, token, len(name) + _TOKEN_OVERHEAD, now + ttl, now)
+            kept = self._tokens.get(name, now)
+            if kept is None:
+                raise StoreError(f"the budget has no room for a token ({name!r})")
+            found[name] = kept
+        return found
 
     async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
         """See :meth:`Store.replace_tokens`. A token without room is removed: as good as new."""
@@ -73,6 +90,25 @@ class MemoryStore:
     async def delete_page(self, slot: bytes) -> None:
         """See :meth:`Store.delete_page`."""
         self._pages.discard(slot)
+
+    async def acquire(self, slot: bytes, owner: bytes, term: float) -> bool:
+        """See :meth:`Leases.acquire`."""
+        now = self._now()
+        with self._leasing:
+            if len(self._leases) >= MAX_LEASES:
+                self._leases = {k: held for k, held in self._leases.items() if held[1] > now}
+            held = self._leases.get(slot)
+            if (held is not None and held[1] > now) or len(self._leases) >= MAX_LEASES:
+                return False
+            self._leases[slot] = owner, now + term
+            return True
+
+    async def release(self, slot: bytes, owner: bytes) -> None:
+        """See :meth:`Leases.release`."""
+        with self._leasing:
+            held = self._leases.get(slot)
+            if held is not None and held[0] == owner:
+                del self._leases[slot]
 
     def statistics(self) -> Mapping[str, int]:
         """``pages_…`` and ``tokens_…``: count, bytes, budget, evicted."""

@@ -40,7 +40,7 @@ class Collector:
         self._request = request
         self._start_response = start_response
         self._tell = engine.settings.cache_status
-        self._exchange = Exchange(engine, ticket.plan.slot)
+        self._exchange = Exchange(engine.realm, ticket.plan.slot)
         self._head: ResponseHead | None = None
         self._status_line = ""
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)

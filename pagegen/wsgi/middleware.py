@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from threading import BoundedSemaphore, Lock
 from time import monotonic
 from typing import Final, assert_never
 
@@ -17,6 +14,7 @@ from ..cache import PageCache
 from ..messages import Request
 from ..stepping import step
 from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from ..workers import Workers
 from .collector import Collector
 from .requests import read_request, view_environ
 from .responses import send_hit
@@ -40,7 +38,7 @@ class PageCacheMiddleware:
         self.cache = cache
         self._engine = cache.engine
         self._tell = cache.engine.settings.cache_status
-        self._refresher = _Refresher()
+        self._refresher = Workers("pagegen-refresh", threads=REFRESHERS, places=MAX_REFRESHES)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
@@ -114,7 +112,7 @@ class PageCacheMiddleware:
             except Exception:
                 log.exception("an expired page could not be refreshed")
 
-        if not self._refresher.submit(refresh):
+        if self._refresher.submit(refresh) is None:
             self._engine.decline(ticket)
 
 
@@ -131,31 +129,3 @@ def _closing(response: Iterable[bytes]) -> Iterator[None]:
     finally:
         if (close := getattr(response, "close", None)) is not None:
             close()
-
-
-class _Refresher:
-    """A few threads of this process; a child after ``fork`` gets its own."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._process = 0
-        self._threads: ThreadPoolExecutor | None = None
-        self._places = BoundedSemaphore(MAX_REFRESHES)
-
-    def submit(self, work: Callable[[], None]) -> bool:
-        """Run work in a thread; False when too much waits already."""
-        with self._lock:
-            if self._threads is None or self._process != os.getpid():
-                self._process = os.getpid()
-                self._threads = ThreadPoolExecutor(REFRESHERS, "pagegen-refresh")
-                self._places = BoundedSemaphore(MAX_REFRESHES)
-        places = self._places
-        if not places.acquire(blocking=False):
-            return False
-        try:
-            future = self._threads.submit(work)
-        except RuntimeError:  # no thread can be started, or the interpreter ends
-            places.release()
-            return False
-        future.add_done_callback(lambda _: places.release())
-        return True

@@ -32,7 +32,7 @@ class Watcher:
         self._request = request
         self._start_response = start_response
         self._telling = telling
-        self._exchange = Exchange(engine)
+        self._exchange = Exchange(engine.realm)
         self._watching = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0

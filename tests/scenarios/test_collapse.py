@@ -258,7 +258,7 @@ class PausingStore(MemoryStore):
         self.may_go_on = threading.Event()
         self.pause_next = False
 
-    async def read(self, slot: bytes, namespaces: Sequence[str]) -> Reading:
+    async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         reading = await super().read(slot, namespaces)
         if self.pause_next:
             self.pause_next = False

@@ -32,8 +32,8 @@ class FailingStore(MemoryStore):
 class ForgetfulStore(MemoryStore):
     """Takes tokens and keeps none."""
 
-    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
-        return
+    async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
+        return {}
 
 
 @pytest.mark.parametrize("verbs", [["read"], ["add_tokens"], ["write_page"]])

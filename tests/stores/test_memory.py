@@ -245,10 +245,11 @@ def test_of_threads_that_add_one_token_all_read_the_same() -> None:
     ("url", "problem"),
     [
         ("memory://?size=lots", "'lots' is not a size"),
-        ("memory://?limit=1MiB", "what a memory store cannot do"),
+        ("memory://?limit=1MiB", "an option limit that this store does not know"),
         ("memory://host", "what a memory store cannot do"),
-        ("lmdb://.pagegen", "does not have"),
-        ("nonsense", "does not have"),
+        ("memory://?size=1MiB&size=2MiB", "names an option twice"),
+        ("sqlite://.pagegen", "a kind of store that is not known"),
+        ("nonsense", "a kind of store that is not known"),
     ],
 )
 def test_a_url_that_opens_no_store_stops_the_start(url: str, problem: str) -> None:

@@ -312,10 +312,10 @@ def test_a_file_that_is_not_utf_8_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("store", "problem"),
     [
-        ("lmdb://.pagegen", "that this version does not have"),
-        ("nonsense", "that this version does not have"),
+        ("sqlite://.pagegen", "a kind of store that is not known"),
+        ("nonsense", "a kind of store that is not known"),
         ("memory://host", "what a memory store cannot do"),
-        ("memory://?sice=1", "what a memory store cannot do"),
+        ("memory://?sice=1", "an option sice that this store does not know"),
         ("memory://?size=big", "is not a size"),
     ],
 )

@@ -1,0 +1,88 @@
+"""A breaker in front of a server: after repeated failures nobody waits for it any more.
+
+States (M. Nygard, "Release It!", ch. 5): *closed*, everybody may pass; *open*, nobody may; after a
+pause one caller passes as the probe, and what becomes of it closes or opens the breaker again.
+Pauses grow, with jitter, so that many processes do not probe in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+from threading import Lock
+from time import monotonic
+from typing import Final
+
+#: Failures in a row that open it.
+THRESHOLD: Final = 3
+#: Seconds of the first pause, and of the longest.
+FIRST_PAUSE: Final = 0.25
+LONGEST_PAUSE: Final = 5.0
+#: Seconds after which a probe that never came back is taken to be lost.
+LOST_PROBE: Final = 5.0
+
+
+class Breaker:
+    """One breaker, shared by all who talk to one server. Thread-safe.
+
+    Ask :meth:`allows` before a call; after a call that it allowed, say how it went. A call that was
+    cancelled says :meth:`undecided`.
+    """
+
+    def __init__(
+        self, now: Callable[[], float] = monotonic, chance: Callable[[], float] = random
+    ) -> None:
+        self._now = now
+        self._chance = chance
+        self._lock = Lock()
+        self._failures = 0
+        self._pause = 0.0
+        self._until: float | None = None
+        self._probe: float | None = None
+        self.opened = 0
+
+    def allows(self) -> bool:
+        """Whether a call may be made now; True makes the caller the probe when it is open."""
+        if not self.is_open:
+            return True
+        with self._lock:
+            now = self._now()
+            if now < (self._until or now):
+                return False
+            if self._probe is not None and now - self._probe < LOST_PROBE:
+                return False
+            self._probe = now
+            return True
+
+    def succeeded(self) -> None:
+        """A call was answered: closed."""
+        if self._failures == 0 and self._until is None:
+            return
+        with self._lock:
+            self._failures = 0
+            self._pause = 0.0
+            self._until = self._probe = None
+
+    def failed(self) -> None:
+        """A call was not answered: open after enough of them, or at once after a probe."""
+        with self._lock:
+            self._failures += 1
+            probing, self._probe = self._probe is not None, None
+            if self._until is not None and not probing:
+                return  # the answer to a call from before it opened
+            if self._failures < THRESHOLD and not probing:
+                return
+            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
+            # Between half and one and a half times the pause.
+            self._until = self._now() + self._pause * (0.5 + self._chance())
+            self.opened += 1
+
+    def undecided(self) -> None:
+        """A call was given up before anybody could know: the next one may be the probe."""
+        with self._lock:
+            self._probe = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are being refused."""
+        return self._until is not None

@@ -1,0 +1,181 @@
+"""Stored responses as bytes, for stores that other processes share. Stored bytes are hostile.
+
+Format 1, little-endian, no padding::
+
+    PGN         magic
+    1           number of the format: another number is unreadable, that is, a miss
+    C or K      what the check is: CRC-32 (4 bytes), or BLAKE2b keyed with the site key (16 bytes)
+    check       of all bytes that follow
+    head        times, status, counts and lengths (see _HEAD)
+    key         the whole key
+    generation  one byte of length for each token, then the tokens
+    text        Latin-1: status line, ETag, namespaces, field names, field values, LF between them
+    body        the rest
+
+A reader with a site key takes K alone and one without takes C alone, so nobody who lacks the key
+can plant a page. The CRC finds every flipped bit and every cut; it is no protection against people.
+What each front sends is made from ``text`` when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from struct import Struct
+from typing import Any, Final
+from zlib import crc32
+
+from ..law.validation import not_modified_fields
+from ..messages import StoredResponse, wire_form
+from .names import derive
+
+MAGIC: Final = b"PGN"
+FORMAT: Final = 1
+_KEYED_BYTES: Final = 16
+_CRC: Final = Struct("<I")
+#: stored_at, initial_age, fresh_until, render_seconds, last_modified (seconds; NaN: none), status,
+#: whether there is an ETag, own_fields, and the numbers of namespaces, of tokens and of fields,
+#: then the lengths of key, tokens and text in bytes.
+_HEAD: Final = Struct("<5dH?4HIII")
+
+
+class Codec:
+    """Encodes and decodes the pages of one site. Immutable; thread-safe."""
+
+    def __init__(self, site_key: str = "") -> None:
+        self._key = derive(site_key, b"pagegen page")
+        self._start = MAGIC + bytes((FORMAT,)) + (b"K" if self._key else b"C")
+        self._check: Callable[[Any], bytes] = self._keyed if self._key else _plain
+        self._after = len(self._start) + (_KEYED_BYTES if self._key else _CRC.size)
+
+    def encode(self, page: StoredResponse) -> bytes:
+        """The bytes of a page; raises ``ValueError`` for one that has no such form."""
+        names = [name for name, _ in page.fields]
+        values = [value for _, value in page.fields]
+        lines = [page.status_line, page.etag or "", *page.namespaces, *names, *values]
+        text = "\n".join(lines)
+        if text.count("\n") != len(lines) - 1:
+            raise ValueError("a field with a line break cannot be stored")
+        raw = text.encode("latin-1")
+        sizes = bytes(map(len, page.generation))
+        tokens = b"".join(page.generation)
+        modified = page.last_modified
+        try:
+            head = _HEAD.pack(
+                page.stored_at,
+                page.initial_age,
+                page.fresh_until,
+                page.render_seconds,
+                float("nan") if modified is None else modified,
+                page.status,
+                page.etag is not None,
+                page.own_fields,
+                len(page.namespaces),
+                len(sizes),
+                len(names),
+                len(page.key),
+                len(tokens),
+                len(raw),
+            )
+        except Exception as error:
+            raise ValueError(f"this page has no stored form: {error}") from None
+        rest = b"".join((head, page.key, sizes, tokens, raw, page.body))
+        return b"".join((self._start, self._check(rest), rest))
+
+    def decode(self, stored: bytes | memoryview) -> StoredResponse | None:
+        """The page in these bytes; None when they are not whole, not ours or of another format.
+
+        Never raises. Copies the body once and keeps nothing of ``stored``.
+        """
+        try:
+            return self._decode(memoryview(stored))
+        except Exception:
+            # What the check let through and is no page all the same: nobody's page.
+            return None
+
+    def _decode(self, view: memoryview) -> StoredResponse | None:
+        start, after = len(self._start), self._after
+        rest = view[after:]
+        if view[:start] != self._start or view[start:after] != self._check(rest):
+            return None
+        (stored_at, age, until, render, modified, status, tagged, own, namespaces, tokens, fields,
+         key_size, tokens_size, text_size) = _HEAD.unpack_from(rest)  # fmt: skip
+        at = _HEAD.size
+        page = _Decoded.__new__(_Decoded)
+        page.key = bytes(rest[at : at + key_size])
+        at += key_size
+        sizes = bytes(rest[at : at + tokens])
+        at += tokens
+        page.generation = _cut(bytes(rest[at : at + tokens_size]), sizes)
+        at += tokens_size
+        text = bytes(rest[at : at + text_size])
+        lines = text.decode("latin-1").split("\n")
+        if len(lines) != 2 + namespaces + 2 * fields or at + text_size > len(rest):
+            return None
+        page.body = bytes(rest[at + text_size :])
+        page.text, page.lines = text, lines
+        page.status, page.status_line = status, lines[0]
+        page.etag = lines[1] if tagged else None
+        page.namespaces = tuple(lines[2 : 2 + namespaces])
+        page.last_modified = None if modified != modified else modified
+        page.stored_at, page.initial_age, page.fresh_until = stored_at, age, until
+        page.render_seconds, page.own_fields = render, own
+        return page
+
+    def _keyed(self, rest: bytes | memoryview) -> bytes:
+        return blake2b(rest, digest_size=_KEYED_BYTES, key=self._key).digest()
+
+
+def _plain(rest: bytes | memoryview) -> bytes:
+    return _CRC.pack(crc32(rest))
+
+
+def _cut(joined: bytes, sizes: bytes) -> tuple[bytes, ...]:
+    if len(joined) != sum(sizes):
+        raise ValueError("lengths that do not add up")
+    cut = []
+    at = 0
+    for size in sizes:
+        cut.append(joined[at : at + size])
+        at += size
+    return tuple(cut)
+
+
+class _Decoded(StoredResponse):
+    """A stored response whose field tuples are made when somebody asks for them."""
+
+    __slots__ = ("lines", "text")
+
+    text: bytes
+    lines: list[str]
+
+    def __getattr__(self, name: str) -> Any:
+        """Make a slot's value that is not there yet; any other name is an error as usual."""
+        maker = _MAKERS.get(name)
+        if maker is None:
+            raise AttributeError(name)
+        value = maker(self)
+        setattr(self, name, value)
+        return value
+
+
+def _fields(page: _Decoded) -> tuple[tuple[str, str], ...]:
+    at = 2 + len(page.namespaces)
+    middle = (at + len(page.lines)) // 2
+    return tuple(zip(page.lines[at:middle], page.lines[middle:], strict=True))
+
+
+def _wire_fields(page: _Decoded) -> tuple[tuple[bytes, bytes], ...]:
+    lines = page.text.split(b"\n")
+    at = 2 + len(page.namespaces)
+    middle = (at + len(lines)) // 2
+    names = [name.lower() for name in lines[at:middle]]
+    return tuple(zip(names, lines[middle:], strict=True))
+
+
+_MAKERS: Final[dict[str, Callable[[_Decoded], Any]]] = {
+    "fields": _fields,
+    "wire_fields": _wire_fields,
+    "not_modified_fields": lambda page: not_modified_fields(page.fields),
+    "not_modified_wire_fields": lambda page: wire_form(page.not_modified_fields),
+}

@@ -1,0 +1,129 @@
+"""From settings to a store: which kind, where, and what stands in front of it.
+
+The library of a store is imported when its URL is opened, and not before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from time import time
+from typing import Any, Final, cast
+
+from ..config import Settings
+from ..errors import ConfigError
+from ..stepping import SuspendedError, step
+from ..units import SIZE_REMEDY, parse_size
+from .base import Capabilities, Leases, Store
+from .memory import DEFAULT_SIZE, MemoryStore
+from .near import NearStore
+from .options import Options
+
+log = logging.getLogger("pagegen.stores")
+
+#: By scheme: module below this package, its class, and the extra that brings what it needs.
+_KINDS: Final = {
+    "lmdb": ("lmdb", "LmdbStore", "lmdb"),
+    "memcached": ("memcached", "MemcachedStore", "memcached"),
+    "redis": ("redis", "RedisStore", "redis"),
+    "rediss": ("redis", "RedisStore", "redis"),
+    "redis+unix": ("redis", "RedisStore", "redis"),
+}
+
+
+def open_store(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    directory: Path | None = None,
+    now: Callable[[], float] = time,
+) -> Store:
+    """The store that settings name, or ``store`` with what they put in front of it.
+
+    Relative paths start at ``directory``. Raises ``ConfigError`` (fields ``store`` and ``near``).
+    """
+    opened = store if store is not None else _open(settings, directory or Path(), now)
+    check(opened)
+    if not settings.near_size:
+        return opened
+    if not opened.capabilities.shared:
+        raise ConfigError(
+            "near stands in front of a store that is in the process already",
+            "Leave near out, or name a shared store such as lmdb://DIR",
+            field="near",
+        )
+    return NearStore(opened, settings.near_size, max_staleness=settings.near_staleness, now=now)
+
+
+def _open(settings: Settings, directory: Path, now: Callable[[], float]) -> Store:
+    scheme = settings.store.partition("://")[0]
+    if scheme == "memory":
+        return _memory(settings, now)
+    if scheme not in _KINDS:
+        known = ", ".join(f"{name}://" for name in ("memory", *_KINDS))
+        raise ConfigError(
+            f"{settings.store!r} names a kind of store that is not known",
+            f"Known are {known}",
+            field="store",
+        )
+    module, name, extra = _KINDS[scheme]
+    try:
+        kind: Any = getattr(import_module(f".{module}", __package__), name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{scheme}:// needs a library that is not installed ({error})",
+            f"Run: pip install 'pagegen-middleware[{extra}]'",
+            field="store",
+        ) from error
+    opened = kind.from_url(
+        settings.store, site=settings.site, site_key=settings.secret, directory=directory, now=now
+    )
+    return cast("Store", opened)
+
+
+def _memory(settings: Settings, now: Callable[[], float]) -> MemoryStore:
+    options = Options(settings.store)
+    if options.place.strip("/"):
+        raise options.error(
+            "says what a memory store cannot do",
+            'It has no place; its only option is size: "memory://?size=64MiB"',
+        )
+    size = options.take("size", parse_size, DEFAULT_SIZE, SIZE_REMEDY)
+    options.finish()
+    return MemoryStore(size, site=settings.site, now=now)
+
+
+def check(store: Store) -> None:
+    """Refuse at start what would fail at a request; raises ``ConfigError``.
+
+    A store that does not answer now is no mistake: the site starts without its pages.
+    """
+    can = getattr(store, "capabilities", None)
+    if not isinstance(can, Capabilities):
+        raise ConfigError(
+            f"{type(store).__name__} does not say what it can do",
+            "Give it a class attribute capabilities = Capabilities(...)",
+            field="store",
+        )
+    if can.leases and not (can.compare_and_set and isinstance(store, Leases)):
+        raise ConfigError(
+            f"{type(store).__name__} declares leases without what they need",
+            "Give it acquire, release and compare_and_set = True, or declare leases = False",
+            field="store",
+        )
+    try:
+        step(store.read(None, ("pagegen/start",)))
+    except SuspendedError:
+        raise ConfigError(
+            f"{type(store).__name__} waits for an event loop in read",
+            "Let its verbs run to their end at once, and give an asynchronous twin in on_loop",
+            field="store",
+        ) from None
+    except Exception as error:
+        log.warning(
+            "the store does not answer (%s: %s): requests go to the application until it does",
+            type(error).__name__,
+            error,
+        )

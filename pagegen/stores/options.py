@@ -1,0 +1,65 @@
+"""Reading the URL of a store: ``SCHEME://PLACE?option=value&…``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote
+
+from ..errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Options:
+    """A store's URL in parts. ``place`` is what stands between ``://`` and ``?``, unescaped.
+
+    Take every option the store knows, then call :meth:`finish`; both raise ``ConfigError`` (field
+    ``store``).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.scheme, _, rest = url.partition("://")
+        place, _, query = rest.partition("?")
+        self.place = unquote(place)
+        self._url = url
+        self._known: list[str] = []
+        pairs = parse_qsl(query, keep_blank_values=True)
+        self._given = dict(pairs)
+        if len(self._given) != len(pairs):
+            raise self.error("names an option twice", "Give each option once")
+
+    def take(self, name: str, read: Callable[[str], T], default: T, remedy: str) -> T:
+        """The value of an option. ``read`` raises ``ValueError`` for what it cannot read."""
+        self._known.append(name)
+        given = self._given.get(name)
+        if given is None:
+            return default
+        try:
+            return read(given)
+        except ValueError as error:
+            raise self.error(f"has an option {name} that cannot be: {error}", remedy) from None
+
+    def choose(self, name: str, *choices: str) -> str:
+        """The value of an option that is one of a few words; the first is the default."""
+
+        def one_of_them(text: str) -> str:
+            if text not in choices:
+                raise ValueError(f"{text!r} is none of them")
+            return text
+
+        return self.take(name, one_of_them, choices[0], f"Write one of {', '.join(choices)}")
+
+    def finish(self) -> None:
+        """Refuse options that nobody took."""
+        unknown = sorted(self._given.keys() - set(self._known))
+        if unknown:
+            known = ", ".join(self._known) or "none"
+            raise self.error(
+                f"has an option {unknown[0]} that this store does not know",
+                f"Its options are: {known}",
+            )
+
+    def error(self, problem: str, remedy: str) -> ConfigError:
+        """A mistake in this URL."""
+        return ConfigError(f"{self._url!r} {problem}", remedy, field="store")

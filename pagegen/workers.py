@@ -1,0 +1,46 @@
+"""A few threads of this process for work that nobody may wait for on the spot.
+
+Made when the first work comes; a child after ``fork`` gets its own. What waits for a thread is
+bounded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import BoundedSemaphore, Lock
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Workers:
+    """``threads`` of them; at most ``places`` pieces of work run or wait at one time."""
+
+    def __init__(self, name: str, *, threads: int, places: int) -> None:
+        self._name = name
+        self._count = threads
+        self._most = places
+        self._lock = Lock()
+        self._process = 0
+        self._threads: ThreadPoolExecutor | None = None
+        self._places = BoundedSemaphore(places)
+
+    def submit(self, work: Callable[[], T]) -> Future[T] | None:
+        """Run work in a thread; None when too much waits already, or no thread can be had."""
+        with self._lock:
+            if self._threads is None or self._process != os.getpid():
+                self._process = os.getpid()
+                self._threads = ThreadPoolExecutor(self._count, self._name)
+                self._places = BoundedSemaphore(self._most)
+        places = self._places
+        if not places.acquire(blocking=False):
+            return None
+        try:
+            future = self._threads.submit(work)
+        except RuntimeError:  # no thread can be started, or the interpreter ends
+            places.release()
+            return None
+        future.add_done_callback(lambda _: places.release())
+        return future
