@@ -246,7 +246,7 @@ class Engine:
     def _store_failed(self, error: Exception) -> Bypass:
         """A store that fails costs a miss, never a page."""
         self.counters.count("store-failed")
-        self._remarks.store_failed(error)
+        self._remarks.store_failed(error, self._sources.monotonic())
         return bypass(Reason.STORE)
 
     def leave(self, wait: Wait) -> None:

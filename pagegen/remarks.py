@@ -1,4 +1,4 @@
-"""What the engine says in the log: mostly once, so that a flood of requests repeats nothing."""
+"""What the engine says in the log: once, or now and then, so that a flood repeats nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from .errors import InvalidationError
+from .errors import InvalidationError, StoreError
 from .law.storing import Refusal
 from .rulebook import RuleBook
 
@@ -14,6 +14,8 @@ log = logging.getLogger("pagegen.engine")
 
 #: Names that are doubted; a cache that is told of other caches' names has said enough.
 MAX_DOUBTED: Final = 20
+#: Seconds between two words about a store that goes on failing.
+REPEAT: Final = 60.0
 _REMEDIES: Final = {
     Refusal.SET_COOKIE: "The handler sets a cookie: let it not, or drop the field with set_cookie",
     Refusal.VARY: "The page varies by a header that the rule does not key: key it, or keep what "
@@ -28,19 +30,29 @@ _REMEDIES: Final = {
 
 
 class Remarks:
-    """Remarks of one engine, each made once."""
+    """Remarks of one engine."""
 
     def __init__(self, book: RuleBook) -> None:
         self._book = book
-        self._store_failed = False
+        self._failures = 0
+        self._next_word = 0.0
         self._not_stored: set[tuple[str, Refusal]] = set()
         self._doubted: set[str] = set()
 
-    def store_failed(self, error: Exception) -> None:
-        """The store raised in a look-up or an admission."""
-        if not self._store_failed:
-            self._store_failed = True
-            log.error("the store failed; requests go to the application", exc_info=error)
+    def store_failed(self, error: Exception, now: float) -> None:
+        """The store raised in a look-up or an admission; ``now`` in monotonic seconds."""
+        self._failures += 1
+        if now < self._next_word:
+            return
+        failures, self._failures, self._next_word = self._failures, 0, now + REPEAT
+        log.error(
+            "the store failed; such requests go to the application (%d since this was last said; "
+            "at most once a minute): %s: %s",
+            failures,
+            type(error).__name__,
+            error,
+            exc_info=None if isinstance(error, StoreError) else error,
+        )
 
     def not_stored(self, rule: str, refusal: Refusal) -> None:
         """A response under a rule was refused: nothing else shows it.

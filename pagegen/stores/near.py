@@ -146,9 +146,7 @@ class _Shelf:
 
     def page(self, slot: bytes) -> StoredResponse | None:
         """The page of a slot while it is fresh: an expired one may be fresh in the store."""
-        now = self._now()
-        page = self._pages.get(slot, now)
-        return page if page is not None and now < page.fresh_until else None
+        return self._pages.get(slot, self._now())
 
     def keep(self, slot: bytes, page: StoredResponse) -> bool:
         """Keep a page as long as it is fresh; False without room."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from time import monotonic
 from typing import Any, Final, TypeVar, cast
 
 from ..errors import StoreError
@@ -94,14 +93,7 @@ class Threaded:
     async def _hop(
         self, verb: Callable[[], Coroutine[Any, Any, T]], patience: float = PATIENCE
     ) -> T:
-        until = monotonic() + patience
-
-        def run() -> T:
-            if monotonic() >= until:
-                raise StoreError("the store's threads are too busy")
-            return step(verb())
-
-        future = _workers.submit(run)
+        future = _workers.submit(lambda: step(verb()))
         if future is None:
             raise StoreError("too many verbs wait for the store's threads")
         waiting = asyncio.wrap_future(future)

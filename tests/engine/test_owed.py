@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
-from pagegen import InvalidationError, Rule
+from pagegen import InvalidationError, PageCache, Rule
 from pagegen.errors import StoreError
+from pagegen.exchange import Exchange, handling
 from pagegen.owed import MAX_OWED, Owed
+from pagegen.stepping import step
 from pagegen.stores import MemoryStore
 from pagegen.testing import PATIENCE, Reply, call_asgi, scope
 from tests.conftest import MakeScenario
@@ -38,7 +40,7 @@ class DeafStore(MemoryStore):
 
 
 class Pauses:
-    """A pause that lasts until the test says so; counts how often it was asked for, and for what."""
+    """A pause that lasts until the test says so; remembers the seconds it was asked for."""
 
     def __init__(self) -> None:
         self.asked: list[float] = []
@@ -81,7 +83,7 @@ def test_what_the_store_did_not_acknowledge_is_raised_and_bypassed_until_it_does
     stage.get("/items/1")
     stage.get("/items/2")
     store.deaf = True
-    with pytest.raises(InvalidationError, match="item:1 .*cut off.*tried again in the background"):
+    with pytest.raises(InvalidationError, match=r"item:1 .*cut off.*tried again in the background"):
         stage.cache.invalidate("item:1")
     pauses.arrive()
     assert stage.cache.statistics()["owed"] == 1
@@ -224,6 +226,51 @@ def test_a_debt_that_comes_in_during_a_retry_is_not_paid_by_it() -> None:
     pauses.end()
 
 
+def test_pauses_grow() -> None:
+    pauses = Pauses()
+    owed, refused, _ = owing(pauses)
+    refused.add("a")
+    owed.owe(["a"])
+    for _ in range(5):
+        pauses.arrive()
+        pauses.end()
+    pauses.arrive()
+    assert pauses.asked[5] > 5 * pauses.asked[0]  # 32 times as long, but for the jitter
+    refused.clear()
+    pauses.end()
+
+
+def test_a_retry_that_began_before_a_late_commit_does_not_pay_for_it(pauses: Pauses) -> None:
+    class Held(MemoryStore):
+        """Refuses the first invalidation, and holds the second until it is let go."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+            self.began, self.may_end = threading.Event(), threading.Event()
+
+        async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
+            self.calls += 1
+            if self.calls == 1:
+                raise StoreError("cut off")
+            self.began.set()
+            assert self.may_end.wait(PATIENCE)
+
+    store = Held()
+    engine = PageCache([ITEM], store=store).engine
+    exchange = Exchange(engine.realm)
+    with handling(exchange), pytest.raises(InvalidationError):
+        step(engine.invalidate(["item:1"]))
+    pauses.arrive()
+    pauses.end()
+    assert store.began.wait(PATIENCE)  # a retry is on its way; now the handler commits, and ends
+    step(engine.settle(exchange))
+    store.may_end.set()
+    pauses.arrive()
+    assert engine.statistics()["owed"] == 1
+    pauses.end()
+
+
 def test_more_debts_than_can_be_remembered_turn_the_cache_off(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -249,7 +296,7 @@ def test_closing_tries_a_last_time_and_says_what_is_left(
 
 def test_a_child_pays_the_debts_of_its_parent() -> None:
     pauses = Pauses()
-    owed, refused, attempts = owing(pauses)
+    owed, refused, _ = owing(pauses)
     refused.add("a")
     owed.owe(["a"])
     pauses.arrive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 
@@ -120,6 +121,39 @@ def test_what_waits_for_a_thread_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     said = asyncio.run(crowd())
     blocking.free.set()
     assert [text.startswith("too many verbs") for text in said] == [False, False, True, True, True]
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_workers", Workers("pagegen-store", threads=1, places=9))
+    blocking = Blocking()
+    blocking.free.clear()
+
+    async def crowd() -> None:
+        store = for_loop(blocking)
+        await asyncio.gather(*(store.read(slot(0), ()) for _ in range(5)), return_exceptions=True)
+        blocking.free.set()
+        await store.write_page(slot(0), page(), 60)  # behind all others in the one thread
+
+    asyncio.run(crowd())
+    assert len(blocking.seen) == 1
+
+
+def test_a_child_has_threads_of_its_own() -> None:
+    workers = Workers("pagegen-test", threads=1, places=1)
+    first = workers.submit(os.getpid)
+    assert first is not None and first.result(PATIENCE) == os.getpid()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            mine = workers.submit(os.getpid)
+            os.write(writing, b"%d" % (mine.result(5) if mine else 0))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 20) == b"%d" % child
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_blocking_store_serves_both_fronts(scenario: MakeScenario) -> None:
