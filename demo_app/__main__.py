@@ -1,12 +1,14 @@
-"""`python -m demo_app [--port 8000] [--wsgi]`: serve the demo on this machine."""
+"""`python -m demo_app [--port 8000] [--wsgi] [--store URL] [--workers N]`: serve the demo here."""
 
 import logging
+import os
 from argparse import ArgumentParser
 
 import uvicorn
 from werkzeug.serving import make_server
 
 from demo_app import asgi, wsgi
+from demo_app.load import ensure_database
 
 
 def main() -> None:
@@ -14,15 +16,25 @@ def main() -> None:
     parser = ArgumentParser("python -m demo_app", description="A catalogue, cached by pagegen.")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--wsgi", action="store_true", help="the WSGI twin instead of ASGI")
+    parser.add_argument("--store", help="where pages live, such as lmdb://.pagegen")
+    parser.add_argument("--workers", type=int, default=1, help="processes (ASGI, a shared store)")
     wanted = parser.parse_args()
-    serve = _serve_wsgi if wanted.wsgi else _serve_asgi
-    serve(wanted.port)
+    if wanted.workers > 1 and (wanted.wsgi or not wanted.store):
+        parser.error("several workers need a shared store and the ASGI application")
+    if wanted.store:
+        os.environ["DEMO_STORE"] = wanted.store
+    if wanted.wsgi:
+        _serve_wsgi(wanted.port)
+    else:
+        _serve_asgi(wanted.port, wanted.workers)
 
 
-def _serve_asgi(port: int) -> None:
-    app = asgi.build()
-    _announce(port, "ASGI, starlette on uvicorn")
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+def _serve_asgi(port: int, workers: int) -> None:
+    # Workers are processes of their own, which import the application by its name.
+    app = asgi.build() if workers == 1 else "demo_app.asgi:app"
+    ensure_database()
+    _announce(port, f"ASGI, starlette on uvicorn, processes: {workers}")
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", workers=workers)
 
 
 def _serve_wsgi(port: int) -> None:

@@ -1,7 +1,6 @@
 """The demo as an ASGI application, in starlette: `uvicorn demo_app.asgi:app`."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp
 
 from demo_app import inputs
 from demo_app.board import TILES, Board
+from demo_app.caching import open_cache
 from demo_app.inputs import Fields, Submission
 from demo_app.load import ensure_database
 from demo_app.pages import HEADERS, STATIC
@@ -26,8 +26,6 @@ from demo_app.timing import ASGITiming
 from demo_app.writing import Writer
 from pagegen import PageCache, namespace
 from pagegen.asgi import PageCacheMiddleware
-
-CONFIG = Path(__file__).parent / "pagegen.toml"
 
 Write = Callable[[Request, Fields], Awaitable[Response]]
 
@@ -190,7 +188,7 @@ def build_app(cache: PageCache) -> ASGIApp:
 
 def build() -> ASGIApp:
     """The whole demo: the application, pagegen around it, and the stopwatch around both."""
-    cache = PageCache.from_toml(CONFIG)
+    cache = open_cache()
     return ASGITiming(PageCacheMiddleware(build_app(cache), cache=cache))
 
 

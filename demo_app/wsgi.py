@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
@@ -15,6 +14,7 @@ from werkzeug.utils import redirect
 
 from demo_app import inputs
 from demo_app.board import TILES, Board
+from demo_app.caching import open_cache
 from demo_app.inputs import Submission
 from demo_app.load import ensure_database
 from demo_app.pages import HEADERS, STATIC
@@ -28,8 +28,6 @@ from pagegen.wsgi import PageCacheMiddleware
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-CONFIG = Path(__file__).parent / "pagegen.toml"
 
 
 class Application:
@@ -176,7 +174,7 @@ def build_app(cache: PageCache) -> "WSGIApplication":
 
 def build() -> "WSGIApplication":
     """The whole demo: the application, pagegen around it, and the stopwatch around both."""
-    cache = PageCache.from_toml(CONFIG)
+    cache = open_cache()
     return WSGITiming(PageCacheMiddleware(build_app(cache), cache=cache))
 
 

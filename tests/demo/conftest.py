@@ -15,10 +15,10 @@ from sqlalchemy import Engine
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 
 from demo_app import asgi, wsgi
+from demo_app.caching import open_cache
 from demo_app.pages import STATIC
 from demo_app.schema import open_engine
 from demo_app.timing import ASGITiming, WSGITiming
-from pagegen import PageCache
 from pagegen.asgi import PageCacheMiddleware as AsgiMiddleware
 from pagegen.testing import Answer, Front, Loop, call_asgi, call_wsgi, environ, scope
 from pagegen.wsgi import PageCacheMiddleware as WsgiMiddleware
@@ -49,7 +49,7 @@ class Demo:
 
     def __init__(self, front: Front, engine: Engine) -> None:
         self.front = front
-        self.cache = PageCache.from_toml(asgi.CONFIG)
+        self.cache = open_cache()
         self._loop: Loop | None = None
         if front == "asgi":
             self._loop = Loop()
