@@ -3,52 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 
 from .errors import InvalidationError
-from .exchange import Exchange
+from .exchange import Exchange, current
+from .law import unsafe
+from .messages import Request, ResponseHead
 from .namespaces import check
-from .owed import Owed
-from .remarks import Remarks
-from .sources import Sources
-from .status import Counters
-from .stepping import step
+from .state import State
 from .stores.base import Store
 from .verdicts import Invalidation
 
 
 class Invalidator:
-    """Invalidates in one store. ``token_ttl`` in seconds."""
+    """Invalidates in one face of the store."""
 
-    def __init__(
-        self,
-        store: Store,
-        token_ttl: float,
-        sources: Sources,
-        counters: Counters,
-        remarks: Remarks,
-    ) -> None:
+    def __init__(self, state: State, store: Store) -> None:
+        self._state = state
         self._store = store
-        self._token_ttl = token_ttl
-        self._sources = sources
-        self._counters = counters
-        self._remarks = remarks
-        self.owed = Owed(self._mint_and_replace)
+        self._book = state.book
+        self._remarks = state.remarks
+        self._owed = state.owed
 
-    def over(self, store: Store) -> Invalidator:
-        """The same, through another face of the store: debts are shared."""
-        twin = copy(self)
-        twin._store = store
-        return twin
+    async def invalidate(self, namespaces: Sequence[str]) -> Invalidation:
+        """Forget all pages of these namespaces.
 
-    async def invalidate(
-        self, namespaces: Sequence[str], exchange: Exchange | None
-    ) -> Invalidation:
-        """Forget all pages of these namespaces; see :meth:`PageCache.invalidate`."""
+        Raises ``NamespaceError`` for what is no name, before anything is done, and
+        ``InvalidationError`` when the store does not acknowledge.
+        """
         names = tuple(dict.fromkeys(check(name) for name in namespaces))
         self._remarks.invalidated(names)
         if not names:
             return Invalidation(())
+        exchange = current(self._state.realm)
         if exchange is not None:
             exchange.owe(names)
         await self._replace(names)
@@ -60,11 +46,11 @@ class Invalidator:
         Called when the handler has ended and before its response does. Never raises, because the
         response is on its way: what the store does not acknowledge is logged, counted and owed.
         """
-        debts = self.owed.names
+        debts = self._owed.names
         if waiting := [name for name in exchange.owed if name in debts]:
             # Not tried here again, which takes time; but a retry that is on its way may have begun
             # before the handler committed, and must not pay for it.
-            self.owed.owe(waiting)
+            self._owed.owe(waiting)
         if not (names := tuple(name for name in exchange.owed if name not in waiting)):
             return
         try:
@@ -73,21 +59,22 @@ class Invalidator:
             self._remarks.not_acknowledged(error)
 
     async def _replace(self, names: tuple[str, ...]) -> None:
-        mark = self.owed.mark()
+        mark = self._owed.mark()
         try:
-            fresh = {name: self._sources.mint() for name in names}
-            await self._store.replace_tokens(fresh, self._token_ttl)
+            await self._store.replace_tokens(self._state.mint(names), self._state.token_ttl)
         except BaseException as error:
             # Whoever was cancelled here does not know either whether the store has them.
-            self._counters.count("invalidation-failed")
-            self.owed.owe(names)
+            self._state.counters.count("invalidation-failed")
+            self._owed.owe(names)
             if isinstance(error, Exception):
                 raise InvalidationError(names, f"{type(error).__name__}: {error}") from error
             raise
-        self._counters.count("invalidation")
-        if self.owed.names:
-            self.owed.paid(names, mark)
+        self._state.counters.count("invalidation")
+        if self._owed.names:
+            self._owed.paid(names, mark)
 
-    def _mint_and_replace(self, names: Sequence[str]) -> None:
-        fresh = {name: self._sources.mint() for name in names}
-        step(self._store.replace_tokens(fresh, self._token_ttl))
+    def forgotten_by(self, request: Request, head: ResponseHead) -> tuple[str, ...]:
+        """Namespaces that the answer to a write invalidates without code in its handler."""
+        names = unsafe.forgotten(self._book, request.method, request.path, head)
+        self._remarks.invalidated(names)
+        return names

@@ -181,7 +181,7 @@ def test_mount_points_that_are_no_text_are_a_bypass(scenario: MakeScenario) -> N
     del made["RAW_URI"]
     from pagegen.wsgi.requests import read_request
 
-    assert stage.cache.engine._planner.plan(read_request(made)).reason == "path"  # type: ignore[union-attr]
+    assert stage.cache.engine._state.planner.plan(read_request(made)).reason == "path"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_plans_that_are_too_long_to_remember_are_not_whatever_they_say() -> None
     who = Identity(name="user", sources=(parse_source("header:x-user"),))
     rule = Rule(path="/mine", share=["user"], ttl=60, namespaces=["u:{user}"])
     cache = PageCache([rule], identities=[who])
-    planner = cache.engine._planner
+    planner = cache.engine._state.planner
     for number in range(50):
         found = cache.inspect("/mine", headers={"x-user": f"{number}" + "x" * MEMO_LENGTH})
         assert found.reason == "namespace"

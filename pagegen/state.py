@@ -1,0 +1,81 @@
+"""What the parts of an engine share, whichever face of the store they stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .config import Configuration
+from .flights import Flights, Outcome
+from .messages import StoredResponse
+from .owed import Owed
+from .planning import Planner, bypass
+from .remarks import Remarks
+from .sources import Sources
+from .status import Counters
+from .stepping import step
+from .stores.base import Store
+from .verdicts import Bypass, Reason, Stale, Ticket
+
+
+class State:
+    """One cache but for its store. ``store`` is the face that pays what is owed, in a thread."""
+
+    def __init__(self, configuration: Configuration, store: Store, sources: Sources) -> None:
+        settings = configuration.settings
+        self.settings = settings
+        self.book = configuration.book
+        self.sources = sources
+        self.counters = Counters()
+        self.flights = Flights(settings.max_waiters, sources.monotonic)
+        self.planner = Planner(
+            self.book,
+            site=settings.site,
+            release=settings.release,
+            passthrough=settings.passthrough,
+        )
+        #: Seconds that tokens live.
+        self.token_ttl = self.book.token_ttl()
+        self.remarks = Remarks(self.book)
+        self.remarks.started()
+        #: What exchanges belong to: both faces of an engine are one cache.
+        self.realm = object()
+        self.owed = Owed(lambda names: step(store.replace_tokens(self.mint(names), self.token_ttl)))
+
+    def mint(self, names: Sequence[str]) -> dict[str, bytes]:
+        """New tokens for these namespaces."""
+        return {name: self.sources.mint() for name in names}
+
+    def owing(self, namespaces: Sequence[str]) -> bool:
+        """Whether a page may be old already: an invalidation of it is not acknowledged."""
+        return bool(self.owed.names) and self.owed.touches(namespaces)
+
+    def settle(self, ticket: Ticket, result: StoredResponse | Outcome) -> None:
+        """End the flight of a ticket, once."""
+        if ticket.settled:
+            return
+        ticket.settled = True
+        if isinstance(result, StoredResponse):
+            self.flights.rejoin(ticket.plan.slot)
+        if ticket.flight is None:
+            return
+        if isinstance(result, Outcome):
+            self.flights.cancel(ticket.flight, result)
+        else:
+            self.flights.land(ticket.flight, result)
+
+    def bypass(self, reason: Reason) -> Bypass:
+        """The verdict of this reason, counted."""
+        self.counters.count(f"bypass:{reason}")
+        return bypass(reason)
+
+    def stale(self, page: StoredResponse, ticket: Ticket | None) -> Stale:
+        """The verdict that sends an expired page, counted."""
+        self.counters.count("stale")
+        now = self.sources.now()
+        return Stale(page, page.age(now), int(page.fresh_until - now), ticket)
+
+    def store_failed(self, error: Exception) -> Bypass:
+        """A store that fails costs a miss, never a page."""
+        self.counters.count("store-failed")
+        self.remarks.store_failed(error, self.sources.monotonic())
+        return bypass(Reason.STORE)
