@@ -2,6 +2,7 @@
 
 from .calling import Answer, call_asgi, call_wsgi, environ, scope
 from .clock import FakeClock
+from .contract import StoreContract
 from .loop import MAX_HANDLERS, PATIENCE, Loop
 from .scenario import Front, Handler, Reply, Scenario, Seen
 
@@ -16,6 +17,7 @@ __all__ = [
     "Reply",
     "Scenario",
     "Seen",
+    "StoreContract",
     "call_asgi",
     "call_wsgi",
     "environ",

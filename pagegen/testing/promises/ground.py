@@ -80,8 +80,20 @@ def together(*works: Callable[[], T]) -> list[T]:
     return [results[number] for number in range(len(works))]
 
 
+def patiently(ask: Callable[[], T]) -> T:
+    """What is asked for, asked again for a while when it raises ``StoreError``."""
+    until = time.monotonic() + AGAIN_FOR
+    while True:
+        try:
+            return ask()
+        except StoreError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN_AFTER)
+
+
 async def again(verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What a verb returns on an event loop, asked again while it raises ``StoreError``."""
+    """What a verb returns on an event loop, asked again likewise."""
     until = time.monotonic() + AGAIN_FOR
     while True:
         try:
@@ -153,14 +165,7 @@ class Handle:
         self._again(lambda store: cast("Leases", store).release(slot, owner))
 
     def _again(self, verb: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-        until = time.monotonic() + AGAIN_FOR
-        while True:
-            try:
-                return self.run(verb)
-            except StoreError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(AGAIN_AFTER)
+        return patiently(lambda: self.run(verb))
 
 
 class Ground:
@@ -199,7 +204,7 @@ class Ground:
             self._closing = ExitStack()
             self.loop = Loop()
             self._closing.callback(self.loop.close)
-            self._closing.callback(self.loop.run, _end_tasks())
+            self._closing.callback(lambda: self.loop.run(end_tasks()))
         store = self.open()
         found = self._opened.get(id(store))
         if found is None:
@@ -232,8 +237,8 @@ class Ground:
             waited += 0.1
 
 
-async def _end_tasks() -> None:
-    """End what a closed store has left on its loop."""
+async def end_tasks() -> None:
+    """End all other tasks of this loop, as ``asyncio.run`` does."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

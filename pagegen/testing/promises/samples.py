@@ -29,7 +29,7 @@ def page(body: bytes = b"<p>page</p>", fields: Fields = FIELDS, **others: Any) -
         "last_modified": 1_700_000_000.0,
         "stored_at": 1_700_000_100.25,
         "initial_age": 3.0,
-        "fresh_until": 1_700_003_700.25,
+        "fresh_until": 4_000_000_000.25,
         "render_seconds": 0.125,
         "own_fields": 3,
         "wire_fields": wire_form(fields),

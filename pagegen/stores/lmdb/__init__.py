@@ -1,0 +1,5 @@
+"""Pages and tokens of all workers of one machine, in LMDB."""
+
+from .store import LmdbStore
+
+__all__ = ["LmdbStore"]

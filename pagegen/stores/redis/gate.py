@@ -1,0 +1,135 @@
+"""What stands in front of one server for both faces of the store: breaker, counters, plain words.
+
+Whatever a verb's exchange raises ends here and becomes a ``StoreError`` that names the server, the
+trouble and, where there is one, the remedy.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterError,
+    MovedError,
+    NoPermissionError,
+)
+
+from ...errors import StoreError
+from ..breaker import Breaker
+from .identity import Identity
+from .packets import Demoted, Refused
+from .server import Server
+
+log = logging.getLogger("pagegen.stores")
+
+#: What the operator can do, by what the server answered. Each is said once in a process.
+_REMEDIES: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]] = (
+    (AuthenticationError, "Write user and password in the URL: redis://USER:PASSWORD@HOST"),
+    (
+        NoPermissionError,
+        "Allow this user: resetkeys ~pg1:* +info +mget +set +unlink +eval +get +del",
+    ),
+    (
+        (MovedError, ClusterCrossSlotError, ClusterError),
+        "Redis Cluster is not supported: name a server that is in none",
+    ),
+    (Demoted, "Name the primary, or an address that follows it"),
+)
+
+
+class Exhausted(StoreError):  # noqa: N818
+    """All connections stayed in use for as long as the verb could wait."""
+
+
+class Gate:
+    """The breaker of one server and what is counted about it. Thread-safe.
+
+    Call :meth:`enter` before an exchange, and :meth:`passed` or :meth:`judge` behind it.
+    """
+
+    def __init__(self, server: Server, make_breaker: Callable[[], Breaker] = Breaker) -> None:
+        self.server = server
+        self.identity = Identity(server.name)
+        self.counts: Counter[str] = Counter()
+        self._make_breaker = make_breaker
+        self._opened = 0
+        self.breaker = make_breaker()
+        self._said: set[str] = set()
+
+    def enter(self) -> None:
+        """Raises ``StoreError`` at once when nobody may ask the server now."""
+        if not self.breaker.allows():
+            self.counts["refused"] += 1
+            raise StoreError(f"Redis at {self.server.name} has failed: it is left alone for now")
+
+    def passed(self) -> None:
+        """The server answered."""
+        if self.breaker.is_open:
+            log.warning("Redis at %s answers again", self.server.name)
+        self.breaker.succeeded()
+
+    def judge(self, error: BaseException, *, late: bool = False) -> BaseException:
+        """What to raise for what an exchange raised, once the breaker knows of it.
+
+        ``late`` says that the time ran out while this process was not looking: nobody knows whether
+        the server was in time.
+        """
+        if isinstance(error, Refused):
+            self.passed()
+        elif isinstance(error, Exhausted):
+            self.counts["exhausted"] += 1
+            self.breaker.undecided()
+        elif not isinstance(error, Exception) or late:
+            self.breaker.undecided()
+        else:
+            self._failed(error)
+        if not isinstance(error, Exception):
+            return error
+        return StoreError(f"Redis at {self.server.name}: {self._explain(error)}")
+
+    def after_fork(self) -> None:
+        """In the child: a lock that a thread of the parent held would stay taken for ever."""
+        self._opened += self.breaker.opened
+        self.breaker = self._make_breaker()
+
+    def statistics(self) -> Mapping[str, int]:
+        """All counters; the keys are always the same."""
+        names = ("failures", "refused", "exhausted", "connections", "stale_connections")
+        return {
+            **{name: self.counts[name] for name in names},
+            "breaker_opened": self._opened + self.breaker.opened,
+            "breaker_is_open": int(self.breaker.is_open),
+            "identity_changes": self.identity.changes,
+        }
+
+    def _failed(self, error: Exception) -> None:
+        self.counts["failures"] += 1
+        opened = self.breaker.opened
+        was_open = self.breaker.is_open
+        self.breaker.failed()
+        if self.breaker.opened > opened and not was_open:
+            log.warning(
+                "Redis at %s fails (%s): it is left alone, and asked from time to time",
+                self.server.name,
+                self._explain(error),
+            )
+
+    def _explain(self, error: Exception) -> str:
+        text = str(error) or ("it took too long" if isinstance(error, TimeoutError) else "")
+        text = text or type(error).__name__
+        cause = error.__cause__ or error
+        for kind, remedy in _REMEDIES:
+            if isinstance(error, kind) or isinstance(cause, kind):
+                self._say_once(f"{text}. {remedy}")
+                return f"{text}. {remedy}"
+        return text
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said and len(self._said) < 100:
+            self._said.add(text)
+            log.warning("Redis at %s cannot be used: %s", self.server.name, text)
