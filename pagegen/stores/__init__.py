@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .base import Capabilities, Leases, Reading, Store
+from .codec import Codec
 from .memory import MemoryStore
 from .near import NearStore
 from .opening import open_store
 
 __all__ = [
     "Capabilities",
+    "Codec",
     "Leases",
     "MemoryStore",
     "NearStore",

@@ -12,8 +12,8 @@ Two laws:
 
 All verbs are coroutines, so that the engine is written once. They never *suspend*: without an event
 loop they run to their end in one step, which may block the thread for a bounded time. A store that
-has a better way on an event loop says so with ``on_loop``: its twin there may suspend.
-``pagegen.testing.StoreContract`` is this page as a test suite.
+has a better way on an event loop says so with ``on_loop``: its twin there may suspend. The whole
+contract is the docstring of :class:`pagegen.testing.StoreContract`, which is also its test suite.
 """
 
 from __future__ import annotations
@@ -65,22 +65,13 @@ class Store(Protocol):
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """Page and tokens in one trip; a ``slot`` of None asks for the tokens alone.
 
-        - Tokens come in the order of ``namespaces``. None says that there is none; where that
-          cannot be known (the token's server is silent) the verb raises.
-        - A page that cannot be had or read is None, whatever the reason.
-        - A page may be another key's: the engine compares whole keys.
-        - Never creates, extends or changes anything.
+        Raises where a token cannot be known: None says that there is none. A page may be another
+        key's: the engine compares whole keys.
         """
 
     async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
-        """Give a token to each namespace that has none; returns the tokens that all have now.
-
-        - Atomic for each namespace: of two that add at once one wins, and both get its token.
-        - ``ttl`` in seconds, at most 68 years; a token may vanish earlier (a miss), it never comes
-          back.
-        - Raises when the token of one of them is not known to be in the store.
-        - What a reader sees as a token may differ from what was added, when the store mixes in what
-          it knows of itself; it is what this verb returned.
+        """Give a token to each namespace that has none; returns the tokens that all have now, as a
+        ``read`` would. Atomic for each of them. ``ttl`` in seconds.
         """
 
     async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
@@ -92,11 +83,8 @@ class Store(Protocol):
         """
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
-        """Put a page into its slot, over what was there; False when there is no room for it.
-
-        - Whole or not at all: no ``read`` sees a part, though the writer be killed.
-        - ``ttl`` in seconds; the page may vanish earlier.
-        - Never touches tokens, neither by writing nor by making room.
+        """Put a page into its slot, over what was there, whole or not at all; False when there is
+        no room for it. Never touches tokens. ``ttl`` in seconds.
         """
 
     async def delete_page(self, slot: bytes) -> None:
@@ -116,9 +104,7 @@ class Leases(Protocol):
     async def acquire(self, slot: bytes, owner: bytes, term: float) -> bool:
         """Take the lease of a slot for ``term`` seconds; False while somebody else holds it.
 
-        - Of many that ask at once, one gets it. ``owner`` is 16 random bytes, new each time.
-        - It lapses after its term whatever happens to the holder, and when the store forgets it: a
-          lease saves work, no correctness rests on it.
+        ``owner`` is 16 random bytes, new each time. No correctness rests on a lease: it saves work.
         """
 
     async def release(self, slot: bytes, owner: bytes) -> None:

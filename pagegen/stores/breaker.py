@@ -46,10 +46,10 @@ class Breaker:
         if not self.is_open:
             return True
         with self._lock:
-            now = self._now()
-            if now < (self._until or now):
-                return False
-            if self._probe is not None and now - self._probe < LOST_PROBE:
+            now, until = self._now(), self._until
+            if until is None:  # closed while we waited for the lock
+                return True
+            if now < until or (self._probe is not None and now - self._probe < LOST_PROBE):
                 return False
             self._probe = now
             return True

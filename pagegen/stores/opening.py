@@ -19,7 +19,7 @@ from ..units import SIZE_REMEDY, parse_size
 from .base import Capabilities, Leases, Store
 from .memory import DEFAULT_SIZE, MemoryStore
 from .near import NearStore
-from .options import Options
+from .options import Options, shown
 
 log = logging.getLogger("pagegen.stores")
 
@@ -64,7 +64,7 @@ def _open(settings: Settings, directory: Path, now: Callable[[], float]) -> Stor
     if scheme not in _KINDS:
         known = ", ".join(f"{name}://" for name in ("memory", *_KINDS))
         raise ConfigError(
-            f"{settings.store!r} names a kind of store that is not known",
+            f"{shown(settings.store)!r} names a kind of store that is not known",
             f"Known are {known}",
             field="store",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
@@ -9,6 +10,11 @@ from urllib.parse import parse_qsl, unquote
 from ..errors import ConfigError
 
 T = TypeVar("T")
+
+
+def shown(url: str) -> str:
+    """A URL as people may see it: without whatever names a user or a password."""
+    return re.sub("://.*@", "://…@", url)
 
 
 class Options:
@@ -22,7 +28,7 @@ class Options:
         self.scheme, _, rest = url.partition("://")
         place, _, query = rest.partition("?")
         self.place = unquote(place)
-        self._url = url
+        self._url = shown(url)
         self._known: list[str] = []
         pairs = parse_qsl(query, keep_blank_values=True)
         self._given = dict(pairs)

@@ -318,9 +318,9 @@ class Actor(Listener):
 
 
 def _command(lines: Any) -> Command:
-    head = lines.readline()
-    words = []
-    for _ in range(int(head[1:] or 0)):
-        size = int(lines.readline()[1:])
-        words.append(lines.read(size + 2)[:-2])
-    return words
+    """The next command; empty at the end, and for half a command."""
+    try:
+        count = int(lines.readline()[1:])
+        return [lines.read(int(lines.readline()[1:]) + 2)[:-2] for _ in range(count)]
+    except ValueError:
+        return []

@@ -70,6 +70,8 @@ class Memcached:
     def stop(self) -> None:
         """Let it hang: connections are taken by the kernel, nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        # The signal is on its way only; this returns when the last of its threads stands still.
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def cont(self) -> None:
         """Let it go on."""

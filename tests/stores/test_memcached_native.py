@@ -330,6 +330,12 @@ def test_cancelling_one_call_lets_go_of_all_its_servers() -> None:
 # Servers that hang, die and come back.
 
 
+def _stands_still(server: Memcached) -> bool:
+    """Whether SIGSTOP has reached each thread: a signal takes its time."""
+    states = Path(f"/proc/{server.pid}/task").glob("*/stat")
+    return all(state.read_text().rpartition(")")[2].split()[0] == "T" for state in states)
+
+
 def test_a_server_that_hangs_costs_little_and_soon_nothing(memcached: Memcached, run: Run) -> None:
     clock = FakeClock()
 
@@ -342,6 +348,7 @@ def test_a_server_that_hangs_costs_little_and_soon_nothing(memcached: Memcached,
                 while (await client.set({0: {b"a": b"before"}}, 60)).failed:
                     clock.advance(60)
             memcached.stop()
+            await until(lambda: _stands_still(memcached))
             before = client.statistics()
             for _ in range(THRESHOLD):
                 began = time.monotonic()

@@ -25,7 +25,6 @@ from tests.stores.redis_servers import (
     PATIENCE,
     Actor,
     Command,
-    Listener,
     RedisServer,
     array,
     bulk,
@@ -138,9 +137,11 @@ def test_a_server_that_is_not_there_is_found_out_at_once(on_loop: bool) -> None:
 
 @BOTH_FACES
 def test_a_host_without_an_address_is_an_error(on_loop: bool) -> None:
-    with opened("redis://nowhere.invalid", on_loop=on_loop) as face:
-        with pytest.raises(StoreError, match="cannot be found|too long"):
-            face.tokens("a")
+    with (
+        opened("redis://nowhere.invalid", on_loop=on_loop) as face,
+        pytest.raises(StoreError, match=r"cannot be found|too long"),
+    ):
+        face.tokens("a")
 
 
 def test_a_silent_name_server_holds_nobody_longer_than_the_timeout(
@@ -217,11 +218,6 @@ def test_a_server_that_dribbles_holds_nobody_longer_than_the_timeout(on_loop: bo
 
 @BOTH_FACES
 def test_a_server_that_does_not_read_holds_nobody_longer_than_the_timeout(on_loop: bool) -> None:
-    class Deaf(Actor):
-        def serve(self, connection: socket.socket) -> None:
-            with suppress(StopIteration):
-                super().serve(connection)
-
     def hang_up(command: Command) -> bytes:
         gate.wait(PATIENCE)
         return b"+OK\r\n"
@@ -229,7 +225,7 @@ def test_a_server_that_does_not_read_holds_nobody_longer_than_the_timeout(on_loo
     gate = threading.Event()
     try:
         with (
-            Deaf(hang_up) as server,
+            Actor(hang_up) as server,
             opened(server.url, on_loop=on_loop, timeout=0.06) as face,
         ):
             with suppress(StoreError):
@@ -466,21 +462,21 @@ def test_ten_thousand_cancelled_calls_leave_no_reply_for_others(shared_redis: Re
         nonlocal cancelled
         while cancelled < 10_000:
             task = asyncio.create_task(ask())
-            for _ in range(rng.randrange(12)):
-                await asyncio.sleep(0)
-            task.cancel()
+            if rng.random() < 0.75:
+                await asyncio.sleep(rng.choice((0, rng.random() * 0.003)))
+                task.cancel()
             try:
                 await task
             except asyncio.CancelledError:
                 cancelled += 1
 
     async def main() -> None:
-        await asyncio.gather(*(worker() for _ in range(24)))
+        await asyncio.gather(*(worker() for _ in range(16)))
         for _ in range(100):
             await ask()
 
     asyncio.run(main())
-    assert answered > 100
+    assert answered > 1000
     numbers = store.statistics()
     assert numbers["failures"] == numbers["exhausted"] == 0
     store.close()
@@ -512,23 +508,29 @@ def test_a_loop_that_was_late_itself_does_not_blame_the_server(
     store.close()
 
 
-@BOTH_FACES
-def test_a_flood_of_pages_leaves_the_site_up_and_hot_pages_in(on_loop: bool) -> None:
+@pytest.mark.parametrize(
+    ("policy", "on_loop", "share"),
+    # Redis' LRU clock counts whole seconds, and this flood takes little more than one.
+    [("allkeys-lru", False, 0.2), ("allkeys-lfu", False, 0.9), ("allkeys-lfu", True, 0.9)],
+)
+def test_a_flood_of_pages_leaves_the_site_up_and_hot_pages_in(
+    policy: str, on_loop: bool, share: float
+) -> None:
     with (
-        RedisServer("--maxmemory", "16mb", "--maxmemory-policy", "allkeys-lru") as server,
+        RedisServer("--maxmemory", "16mb", "--maxmemory-policy", policy) as server,
         opened(server.url, on_loop=on_loop) as face,
     ):
-        tokens = face.add(hot=mint())
-        face.write(slot(0), page(b"hot" * 3000))
-        hits = asked = 0
+        hits = 0
         for number in range(1, 3001):
-            face.write(slot(number), page(os.urandom(10_000)))
-            if number % 20 == 0:
+            assert face.write(slot(number), page(os.urandom(10_000)))
+            if number % 10 == 0:
+                token = face.add(hot=mint())["hot"]
                 found = face.read(slot(0), "hot")
-                asked += 1
-                hits += found.page is not None and found.tokens == (tokens["hot"],)
-        assert hits >= asked * 0.9
-        memory = server.run("INFO", "memory")["used_memory"]
-        assert memory < 20 * 2**20
+                assert found.tokens in ((token,), (None,))
+                hits += found.page is not None
+                if found.page is None:
+                    face.write(slot(0), page(b"hot" * 3000))
+        assert hits >= 300 * share
+        assert server.run("INFO", "memory")["used_memory"] < 20 * 2**20
         assert server.run("DBSIZE") < 2000
         assert face.count("failures") == 0
