@@ -20,10 +20,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum, auto
-from threading import Lock
 from time import monotonic
 from typing import Final
 
+from .forks import fork_safe_lock
 from .messages import StoredResponse
 
 #: Seconds after which a flight without an end is taken to be lost (nginx proxy_cache_lock_age: 5 s;
@@ -80,7 +80,7 @@ class Flights:
         self._flying: dict[tuple[bytes, tuple[bytes, ...]], Flight] = {}
         self._apart: OrderedDict[bytes, float] = OrderedDict()
         self._stumbled: OrderedDict[bytes, float] = OrderedDict()
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
 
     def join(self, slot: bytes, generation: tuple[bytes, ...]) -> tuple[Flight | None, bool]:
         """The flight of this page and whether the caller leads it.

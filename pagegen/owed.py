@@ -18,9 +18,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from random import random
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from time import monotonic
 from typing import Final
+
+from .forks import fork_safe_lock
 
 log = logging.getLogger("pagegen.engine")
 
@@ -46,7 +48,7 @@ class Owed:
     ) -> None:
         self._replace = replace
         self._pause = pause
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
         self._serials = count(1)
         #: Namespaces, each with the number of its latest failure. Empty is the usual case.
         self.names: dict[str, int] = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from threading import Lock
 from typing import Final
 
+from .forks import fork_safe_lock
 from .verdicts import Bypass, Hit, Refused, Stale, Ticket
 
 #: The name that ``Cache-Status`` carries.
@@ -17,7 +17,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
 
     def count(self, event: str) -> None:
         """One more of this event."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore
 from typing import TypeVar
+
+from .forks import fork_safe_lock
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ class Workers:
         self._name = name
         self._count = threads
         self._most = places
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
         self._process = 0
         self._threads: ThreadPoolExecutor | None = None
         self._places = BoundedSemaphore(places)

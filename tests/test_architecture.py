@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("law", ("law.*", "keys", "queries")),
-    ("shelves", ("stepping", "workers", "stores.*")),
+    ("shelves", ("forks", "stepping", "workers", "stores.*")),
     (
         "engine",
         (

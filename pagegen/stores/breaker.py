@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import random
-from threading import Lock
 from time import monotonic
 from typing import Final
+
+from ..forks import fork_safe_lock
 
 #: Failures in a row that open it.
 THRESHOLD: Final = 3
@@ -34,7 +35,7 @@ class Breaker:
     ) -> None:
         self._now = now
         self._chance = chance
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
         self._failures = 0
         self._pause = 0.0
         self._until: float | None = None

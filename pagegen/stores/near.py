@@ -11,10 +11,10 @@ invalidates it sees at once, and a miss asks for its tokens anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
 from time import monotonic, time
 from typing import Final, cast
 
+from ..forks import fork_safe_lock
 from ..messages import StoredResponse
 from .base import Leases, Reading, Store
 from .s3fifo import S3Fifo
@@ -141,7 +141,7 @@ class _Shelf:
         self._passing = passing
         self._tokens: dict[str, tuple[bytes, float]] = {}
         self._forgettings = 0
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
         self._counts = {"near_hits": 0, "near_unasked": 0, "near_misses": 0}
 
     def page(self, slot: bytes) -> StoredResponse | None:

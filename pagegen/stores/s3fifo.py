@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import dataclass
-from threading import Lock
 from typing import Final, Generic, TypeVar
+
+from ..forks import fork_safe_lock
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -57,7 +58,7 @@ class S3Fifo(Generic[K, V]):
         self._used = 0
         self._dead = 0
         self._evicted = 0
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
 
     def get(self, key: K, now: float) -> V | None:
         """The value, None when there is none or it has expired."""

@@ -32,6 +32,7 @@ class Loop:
 
     def close(self) -> None:
         """Stop the loop and its thread."""
+        self.run(self.loop.shutdown_asyncgens())
         self.run(self.loop.shutdown_default_executor())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)

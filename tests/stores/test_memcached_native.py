@@ -879,6 +879,40 @@ def test_four_forks_times_ten_thousand_operations_and_each_answer_is_its_own(
     run(scenario())
 
 
+def _live_on() -> None:
+    """In a child: do nothing but be there, though not for ever."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(60)
+    while True:
+        signal.pause()
+
+
+def test_a_child_does_not_hold_the_connections_of_its_parent(run: Run) -> None:
+    ended = threading.Event()
+
+    def behave(sock: socket.socket) -> None:
+        for line in lines(sock):
+            sock.sendall(value(line.split()[1], b"v"))
+        ended.set()
+
+    async def scenario(address: str) -> int:
+        async with used(address) as client:
+            await client.get({0: [b"a"]})
+            pid = os.fork()
+            if pid == 0:
+                _live_on()
+            await client.get({0: [b"a"]})
+        return pid
+
+    with Impostor(behave) as server:
+        pid = run(scenario(server.address))
+        try:
+            assert ended.wait(PATIENT)  # though the child lives
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def test_statistics_are_numbers_by_name(shared_memcached: Memcached) -> None:
     async def scenario() -> dict[str, int]:
         async with used(shared_memcached.address, check=accept) as client:

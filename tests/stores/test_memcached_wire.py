@@ -175,6 +175,7 @@ RUBBISH: dict[str, tuple[Asking, bytes]] = {
     "a key twice": (get_a, value(b"a", b"1") + value(b"a", b"2")),
     "a value longer than it said": (get_a, b"VALUE a 0 1\r\n12\r\nEND\r\n"),
     "a value shorter than it said": (get_a, b"VALUE a 0 3\r\n1\r\nEND\r\n"),
+    "no line's end after a value": (get_a, b"VALUE a 0 1\r\n1..END\r\n"),
     "half a line's end after a value": (get_a, b"VALUE a 0 1\r\n1\rEND\r\n"),
     "a length below zero": (get_a, b"VALUE a 0 -1\r\n"),
     "a length that is no number": (get_a, b"VALUE a 0 1_0\r\n"),

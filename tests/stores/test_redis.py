@@ -16,7 +16,7 @@ from pagegen.stepping import step
 from pagegen.stores.redis import RedisStore
 from pagegen.stores.redis.server import parse_server
 from tests.stores.redis_faces import AMPLE, BOTH_FACES, Face, mint, opened, page, slot
-from tests.stores.redis_servers import RedisServer, eventually
+from tests.stores.redis_servers import RedisServer, eventually, free_port
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "loop"])
@@ -270,7 +270,7 @@ def test_a_cluster_is_refused_with_a_remedy(
     on_loop: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        RedisServer("--cluster-enabled", "yes") as server,
+        RedisServer("--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server,
         opened(server.url, on_loop=on_loop) as face,
     ):
         for _ in range(3):

@@ -6,12 +6,17 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from pagegen import ConfigError, PageCache, Rule
 from pagegen.errors import StoreError
+from pagegen.flights import Flights
+from pagegen.status import Counters
 from pagegen.stores import Capabilities, MemoryStore, Reading, threads
+from pagegen.stores.breaker import Breaker
+from pagegen.stores.s3fifo import S3Fifo
 from pagegen.stores.threads import Threaded, for_loop
 from pagegen.testing import PATIENCE
 from pagegen.workers import Workers
@@ -200,3 +205,17 @@ def test_a_store_that_does_not_answer_at_start_is_only_warned_of(
 
     PageCache(store=Down())
     assert "the store does not answer (StoreError: nobody there)" in caplog.text
+
+
+def test_a_child_finds_no_lock_closed_that_its_parent_held() -> None:
+    workers = Workers("pagegen-test", threads=1, places=1)
+    holders: list[Any] = [Breaker(), Counters(), Flights(1), S3Fifo[str, int](1), workers]
+    for holder in holders:
+        holder._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        free = [holder._lock.acquire(blocking=False) for holder in holders]
+        os._exit(0 if all(free) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    for holder in holders:
+        holder._lock.release()

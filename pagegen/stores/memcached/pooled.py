@@ -14,6 +14,7 @@ from ssl import SSLContext
 from threading import Condition
 from time import monotonic
 from typing import Any, Final
+from weakref import WeakSet
 
 from pymemcache.client.base import Client  # type: ignore[import-untyped]
 from pymemcache.exceptions import (  # type: ignore[import-untyped]
@@ -80,6 +81,10 @@ class Connection(Client):  # type: ignore[misc]
         self.close()
         self._sockets.forget()
 
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.drop()
+
     def settings(self) -> dict[str, str]:
         """What ``stats settings`` says, as text; nothing when the answer is an error."""
         try:
@@ -139,30 +144,25 @@ class Connection(Client):  # type: ignore[misc]
 
 
 class Pool:
-    """``size`` connections to one server, made when needed. Thread-safe.
+    """At most ``size`` connections to one server, made when needed. Thread-safe.
 
-    The one given back last is taken first, so that no more are open than are used at once.
+    The one given back last is taken first, so that no more are open than are used at once. One that
+    an interruption took from its user before anybody could give it back is gone with the last who
+    knew it, and its place is free again.
     """
 
     def __init__(self, make: Callable[[], Connection], size: int) -> None:
         self._make = make
         self._size = size
-        self.renew()
-
-    def renew(self) -> None:
-        """Begin anew, in a child after ``fork``: nobody else uses this pool then."""
-        self._freed = Condition()
-        self._waiting = 0
         self._closed = False
-        self._all = [self._make() for _ in range(self._size)]
-        self._idle = list(self._all)
+        self._renew()
 
     def take(self, until: float) -> Connection:
         """A connection nobody uses; raises ``BusyError`` when there is none by ``until``."""
         try:
             return self._idle.pop()
         except IndexError:
-            return self._wait(until)
+            return self._find(until)
 
     def give(self, connection: Connection) -> None:
         """Give a connection back."""
@@ -181,18 +181,28 @@ class Pool:
             connection.drop()
 
     def abandon(self) -> None:
-        """Close all, in a child after ``fork``."""
-        for connection in self._all:
+        """Close all and begin anew, in a child after ``fork``: nobody else uses this pool then."""
+        for connection in list(self._all):
             connection.drop()
-        self.renew()
+        self._renew()
 
-    def _wait(self, until: float) -> Connection:
+    def _renew(self) -> None:
+        self._freed = Condition()
+        self._waiting = 0
+        self._all: WeakSet[Connection] = WeakSet()
+        self._idle: list[Connection] = []
+
+    def _find(self, until: float) -> Connection:
         with self._freed:
             self._waiting += 1
             try:
                 while True:
                     if self._idle:
                         return self._idle.pop()
+                    if len(self._all) < self._size:
+                        made = self._make()
+                        self._all.add(made)
+                        return made
                     left = until - monotonic()
                     if left <= 0 or not self._freed.wait(left):
                         raise BusyError("all connections are in use")

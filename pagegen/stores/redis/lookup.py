@@ -36,15 +36,20 @@ class Lookup:
             if running is None or running.done():
                 running = self._running = Future()
                 running.set_running_or_notify_cancel()
-                Thread(
-                    target=self._run, args=(running,), name="pagegen-lookup", daemon=True
-                ).start()
+                self._begin(running)
             return running
 
     def after_fork(self) -> None:
         """In the child: the thread is not there, and the lock may be somebody's who is not."""
         self._lock = Lock()
         self._running = None
+
+    def _begin(self, future: Future[Addresses]) -> None:
+        thread = Thread(target=self._run, args=(future,), name="pagegen-lookup", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread can be started
+            future.set_exception(OSError(f"the host {self._host} cannot be looked up: {error}"))
 
     def _run(self, future: Future[Addresses]) -> None:
         try:
