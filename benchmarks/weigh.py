@@ -144,7 +144,7 @@ def full(number: int) -> dict[str, float]:
 def targets(length: int) -> dict[str, float]:
     """Bytes of the planner's memory when it is full of targets of this many characters."""
     rule = Rule(path="/items/{id}", share="public", ttl="1h", namespaces=TEMPLATES)
-    planner = PageCache([rule]).engine._planner
+    planner = PageCache([rule]).engine._state.planner
 
     def work() -> None:
         for n in range(MEMO_ENTRIES):
