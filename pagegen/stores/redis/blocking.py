@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
 
 from redis import exceptions
+from redis._parsers import _RESP2Parser
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
@@ -27,7 +28,9 @@ from .sockets import TimedSocket, left, open_socket
 T = TypeVar("T")
 
 #: What both faces tell redis-py: no retries (its default waits 4 s and more), no time-outs of its
-#: own, no CLIENT SETINFO (two round trips), RESP 2 (it pushes nothing, and saves a HELLO).
+#: own, no CLIENT SETINFO (two round trips), RESP 2 (it pushes nothing, and saves a HELLO). Each
+#: adds redis-py's parser in Python: hiredis makes room for a list as long as a server says it is,
+#: and held a thread for 6 s over one of a billion.
 OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": None,
     "socket_connect_timeout": None,
@@ -52,7 +55,13 @@ class _Connection(AbstractConnection):
         self._until = until
         self.host, self.port = server.host, server.port
         self.timed: TimedSocket | None = None
-        super().__init__(db=server.db, username=server.user, password=server.password, **OPTIONS)
+        super().__init__(
+            db=server.db,
+            username=server.user,
+            password=server.password,
+            parser_class=_RESP2Parser,
+            **OPTIONS,
+        )
 
     def _connect(self) -> TimedSocket:
         self.timed = open_socket(self._server, self._lookup, self._until)

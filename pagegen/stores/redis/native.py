@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from redis import exceptions
+from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -42,7 +43,13 @@ class _Connection(AbstractConnection):
         self.host, self.port = server.host, server.port
         self.transport: asyncio.WriteTransport | None = None
         options = {**OPTIONS, "retry": Retry(NoBackoff(), 0)}
-        super().__init__(db=server.db, username=server.user, password=server.password, **options)
+        super().__init__(
+            db=server.db,
+            username=server.user,
+            password=server.password,
+            parser_class=_AsyncRESP2Parser,
+            **options,
+        )
 
     async def _connect(self) -> None:
         self._reader, self._writer = await _open(self._server, self._lookup)

@@ -35,11 +35,6 @@ class TimedSocket:
         self._socket.settimeout(left(self.until))
         return self._socket.recv(size)
 
-    def recv_into(self, buffer: Any, size: int = 0) -> int:
-        """The same into a buffer (for hiredis, where it is installed)."""
-        self._socket.settimeout(left(self.until))
-        return self._socket.recv_into(buffer, size)
-
     def sendall(self, data: bytes) -> None:
         """Send all of it."""
         view = memoryview(data)
