@@ -19,7 +19,7 @@ from pagegen.errors import StoreError
 from pagegen.messages import StoredResponse
 from pagegen.stepping import step
 from pagegen.stores.lmdb import LmdbStore, environment, place, registry
-from pagegen.stores.lmdb.eviction import LARGEST_SHARE
+from pagegen.stores.lmdb.eviction import LARGEST_SHARE, State
 from pagegen.testing import PATIENCE, FakeClock, StoreContract
 
 #: Tests are of promises, not of speed: writers wait long enough on a machine that is busy.
@@ -199,13 +199,16 @@ def test_the_books_are_in_order_after_any_history(open_store: Open) -> None:
     with generation.env.begin() as txn:
         listed = {key: value for key, value in txn.cursor(shelf._index) if key != b"state"}
         queue = dict(txn.cursor(shelf._queue))
-        pages = {key for key, _ in txn.cursor(generation.pages)}
+        pages = dict(txn.cursor(generation.pages))
         kept, ghosts = shelf.count(txn)
+        state = State(txn.get(b"state", db=shelf._index))
         assert shelf.used(txn) <= generation.for_pages
-    assert {name for name, entry in listed.items() if entry[:1] in b"sm"} == pages
+    assert {name for name, entry in listed.items() if entry[:1] in b"sm"} == set(pages)
     assert {value: key[:1] for key, value in queue.items()} == {
         name: entry[:1] for name, entry in listed.items()
     }
+    sizes = {name: len(pages[name]) for name, entry in listed.items() if entry[:1] == b"s"}
+    assert (state.small, state.small_bytes) == (len(sizes), sum(sizes.values()))
     assert (kept, ghosts) == (len(pages), len(listed) - len(pages))
     assert ghosts <= max(kept, 16) + 2
     assert len(pages) > 30
@@ -530,8 +533,9 @@ def test_files_that_are_cut_or_removed_under_a_running_store_are_misses(
         store = open_store()
         assert store._environment is not None
         step(store.add_tokens({"a": b"1"}, 60))
+        generation = store._environment.current()
         spoil(tmp_path / "store")
-        store._environment.current().seen = 0.0  # as 10 ms later
+        generation.seen = 0.0  # as 10 ms later
         with pytest.raises(StoreError, match="nothing to read"):
             tokens(store, "a")
         store._environment._begun = 0.0  # as a second later

@@ -109,6 +109,18 @@ def test_rubbish_without_end_is_left_early(monkeypatch: pytest.MonkeyPatch) -> N
         get(client, b"k")
 
 
+@pytest.mark.parametrize("receive", [1, 2, 3, 5, 64, 1000])
+def test_an_answer_may_come_in_any_pieces(
+    shared_memcached: Memcached, monkeypatch: pytest.MonkeyPatch, receive: int
+) -> None:
+    monkeypatch.setattr(sockets, "RECEIVE", receive)
+    wanted = {b"p%d" % size: b"\r\nEND" * size for size in range(6)}
+    with client_of(shared_memcached.address) as client:
+        for key, value in wanted.items():
+            put(client, key, value)
+        assert get(client, *wanted, b"none") == wanted
+
+
 @pytest.mark.parametrize("cut", range(1, 29))
 def test_an_answer_cut_short_is_a_failure(cut: int) -> None:
     whole = b"VALUE k 0 9\r\nsomething\r\nEND\r\n"

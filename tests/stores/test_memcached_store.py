@@ -17,11 +17,12 @@ from pagegen import ConfigError
 from pagegen.errors import StoreError
 from pagegen.messages import StoredResponse
 from pagegen.stepping import step
-from pagegen.stores.memcached import MemcachedStore
+from pagegen.stores.memcached import MemcachedStore, parts
 from pagegen.stores.memcached.verbs import MAX_TTL, Verbs
 from pagegen.stores.names import Names
 from pagegen.stores.threads import Threaded
 from tests.stores.servers import PATIENCE, Memcached
+from tests.stores.test_memcached_native import TlsMemcached
 from tests.stores.test_memory import page, slot
 
 SITE = "tested"
@@ -258,16 +259,18 @@ def test_a_page_over_the_item_limit_is_split_and_whole_again(memcacheds: list[Me
         assert store.store.statistics()["pages_split"] == 1
 
 
-def part_names(store: Face, server: Memcached) -> list[bytes]:
-    lines = server.ask("lru_crawler metadump all").decode().splitlines()
-    keys = [line.split()[0].removeprefix("key=") for line in lines if line.startswith("key=")]
-    return sorted(key.replace("%3A", ":").encode() for key in keys if "x%3A" in key or "x:" in key)
+def part_names(store: Face, number: int = 0) -> list[bytes]:
+    """What the parts of a page are called that is on the first server."""
+    name = NAMES.page(slot(number))
+    stored = step(store.store._client.get({0: [name]})).values[name]
+    manifest = parts.parse(stored)
+    return [] if manifest is None else manifest.names(NAMES.prefix)
 
 
 def test_a_split_page_without_one_of_its_parts_is_none(memcached: Memcached) -> None:
     with store_on(memcached) as store:
         assert store.write(0, b"x" * 3_000_000)
-        names = part_names(store, memcached)
+        names = part_names(store)
         assert len(names) == 3
         memcached_delete(memcached, names[1])
         store.replace("a", token=b"t")
@@ -310,15 +313,16 @@ def test_parts_of_two_writings_never_mix(memcached: Memcached) -> None:
     assert seen == {b"a", b"b"}
 
 
+@pytest.mark.parametrize("at", [0, 1])
 def test_a_writer_that_dies_between_parts_and_manifest_leaves_the_page_before(
-    memcached: Memcached, monkeypatch: pytest.MonkeyPatch
+    memcached: Memcached, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     with store_on(memcached) as store:
         assert store.write(0, b"before" * 300_000)
-        put = Verbs._put
+        put, trips = Verbs._put, iter(range(2))
 
         async def dying(self: Any, values: Any, *rest: Any) -> bool:
-            if len(values) == 1:
+            if next(trips) == at:
                 raise SystemExit
             return await put(self, values, *rest)
 
@@ -329,13 +333,13 @@ def test_a_writer_that_dies_between_parts_and_manifest_leaves_the_page_before(
         assert store.body(0) == b"before" * 300_000
 
 
-@pytest.mark.parametrize(("limit", "parts"), [("512k", 3), ("4m", 0)])
-def test_the_servers_own_item_limit_is_respected(limit: str, parts: int) -> None:
+@pytest.mark.parametrize(("limit", "count"), [("512k", 3), ("4m", 0)])
+def test_the_servers_own_item_limit_is_respected(limit: str, count: int) -> None:
     with Memcached("-I", limit) as server, store_on(server) as store:
         store.add(a=b"t")
         assert store.write(0, b"x" * 1_300_000)
         assert store.body(0) == b"x" * 1_300_000
-        assert len(part_names(store, server)) == parts
+        assert len(part_names(store)) == count
 
 
 def test_large_pages_are_refused_where_that_is_asked_for(shared_memcached: Memcached) -> None:
@@ -439,6 +443,26 @@ def test_a_store_is_what_its_url_says(shared_memcached: Memcached, tmp_path: Pat
     assert [address.text for address in several._addresses] == [
         "h1:11211", "h2:5", "[::1]:11211", "/run/mc.sock",
     ]  # fmt: skip
+
+
+def test_tls_is_spoken_on_both_faces_and_only_with_a_server_that_is_known(tmp_path: Path) -> None:
+    with TlsMemcached(tmp_path) as server:
+        url = f"{server.url}?timeout=20s&tls=on"
+        store = MemcachedStore.from_url(f"{url}&tls_ca=certificate.pem", directory=tmp_path)
+        twin = store.on_loop()
+        for number in range(5):
+            step(store.replace_tokens({"a": b"%d" % number}, 60))
+            assert asyncio.run(twin.read(None, ("a",))).tokens == (b"%d" % number,)
+            assert step(store.write_page(slot(number), page(b"x" * 300_000), 60))
+            found = step(store.read(slot(number), ("a",))).page
+            assert found is not None
+            assert found.body == b"x" * 300_000
+        assert store.statistics()["blocking_connects"] == 1
+        store.close()
+        stranger = MemcachedStore.from_url(url)
+        with pytest.raises(StoreError, match="CERTIFICATE_VERIFY_FAILED"):
+            step(stranger.read(None, ("a",)))
+        stranger.close()
 
 
 @pytest.mark.parametrize(

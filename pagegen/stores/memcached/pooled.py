@@ -136,11 +136,20 @@ class Connection(Client):  # type: ignore[misc]
             chunk = self.sock.recv()
             chunks.append(chunk)
             have += len(chunk)
-        whole = b"".join(chunks)
-        if whole[size : size + 2] != b"\r\n":
+        rest = _cut(chunks, have - size)
+        if not rest.startswith(b"\r\n"):
             raise ValueError("a value longer than it says")
-        value = whole[:size]
-        return key, (value, match[3]) if expect_cas else value, whole[size + 2 :]
+        value = b"".join(chunks)
+        return key, (value, match[3]) if expect_cas else value, rest[2:]
+
+
+def _cut(chunks: list[bytes], excess: int) -> bytes:
+    """Take the last bytes off what was received, so that what is left is joined without a copy."""
+    while len(chunks[-1]) < excess:
+        chunks[-2:] = [b"".join(chunks[-2:])]
+    last = chunks[-1]
+    chunks[-1] = last[: len(last) - excess]
+    return last[len(last) - excess :]
 
 
 class Pool:
