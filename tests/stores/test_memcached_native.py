@@ -926,3 +926,30 @@ def test_statistics_are_numbers_by_name(shared_memcached: Memcached) -> None:
         "connect_failures", "lost", "closed_idle", "timeouts", "rubbish", "cancelled",
         "refused_by_breaker", "refused_by_queue", "refused_by_check",
     }  # fmt: skip
+
+
+def test_a_name_is_one_place_and_the_same_as_the_blocking_clients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Memcached()
+    places = {
+        "shop.test": [("127.0.0.1", server.port)],
+        "two.test": [("127.0.0.1", 1), ("127.0.0.2", 1)],
+    }
+
+    async def known(host: str, port: int, **_: Any) -> list[Any]:
+        sixth = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 9, 0, 0))
+        return [sixth, *((socket.AF_INET, socket.SOCK_STREAM, 6, "", p) for p in places[host])]
+
+    async def ask() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", known)
+        async with used(f"shop.test:{server.port}") as client:
+            assert not (await client.get({0: [b"a"]})).failed
+        async with used("two.test:1") as client:
+            failed = (await client.get({0: [b"a"]})).failed
+            assert "one name stands for several servers" in str(failed[0])
+
+    try:
+        asyncio.run(ask())
+    finally:
+        server.end()

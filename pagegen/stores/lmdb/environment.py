@@ -40,7 +40,7 @@ import lmdb
 
 from ...errors import ConfigError, StoreError
 from .eviction import Transaction
-from .generation import BELIEVED, Generation, make, settled, signature, whole
+from .generation import BELIEVED, SETTLING, Generation, make, settled, signature, whole
 from .locks import OPENING, Gate, LockFile
 from .place import FORMAT, About, boot_id, prepare, sweep
 
@@ -211,6 +211,8 @@ class Environment:
     def _reopen(self, wait: float, *, making: bool, starting: bool = False) -> Generation:
         deadline = monotonic() + wait
         if self._torn:
+            self._say("torn", "the store in %s was forked in the middle of a write, which took "
+                      "too long: in this process everything is a miss", self.place)  # fmt: skip
             raise StoreError("this process was forked in the middle of a write")
         if not self._opening.acquire(timeout=wait):
             raise StoreError("the store is being opened")
@@ -248,6 +250,8 @@ class Environment:
         about = self._fit(locks, starting=starting)
         if about is None:
             about = self._make(making)
+            # Rule 3, whatever the wall clock does; nobody else opens it meanwhile.
+            sleep(SETTLING)
         while left := settled(self.place):
             if not making:
                 raise StoreError("the store is a moment old")
@@ -314,12 +318,13 @@ class Environment:
     def _make(self, making: bool) -> About:
         if not making:
             raise StoreError("there is nothing to read yet")
+        # Before, so that a full disk gets room and keeps no heap of failures.
+        sweep(self.place)
         about = About(FORMAT, self._boot, token_hex(8), self.size)
         make(self.place, about.generation, about.size)
         about.write(self.place)
         if self._condemned[0]:
             self._begun = monotonic()
-        sweep(self.place, about.generation)
         return about
 
     def _failed(self, error: Exception) -> StoreError:
@@ -389,6 +394,9 @@ class Environment:
         self.gate = Gate()
         self._locks = None
         self._stopped = []
+        if self._torn and self._generation is not None:
+            self._generation.retired = True
+            self._generation.seen = 0.0
         self._open_again()
 
     def _open_again(self) -> None:

@@ -126,6 +126,12 @@ class Shelf:
         self._make_room(txn, state, 2 * self._need(size) + self._budget // 64, now)
         txn.put(_STATE_KEY, state.pack(), db=self._index)
 
+    def hit(self, name: bytes) -> None:
+        """Count a hit. ``LmdbStore.read`` does it by hand: a call would cost more than the rest."""
+        mark = crc32(name) % self._slots
+        if self._marks[mark] < MAX_FREQUENCY:
+            self._marks[mark] += 1
+
     def used(self, txn: lmdb.Transaction[Any]) -> int:
         """Bytes of the map that pages and their queues take."""
         return sum(map_pages(txn, tree) for tree in (self._pages, self._index, self._queue)) * (

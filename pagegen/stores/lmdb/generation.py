@@ -135,7 +135,8 @@ class Generation:
             self.marks = mmap(descriptor, _marks(about.size))
         finally:
             os.close(descriptor)
-        self.pages, self.tokens, self.leases = pages, tokens, leases
+        self.pages, self.index, self.queue = pages, index, queue
+        self.tokens, self.leases = tokens, leases
         self.unit = self.env.stat()["psize"]
         live = int(about.size * LIVE_SHARE)
         self.for_tokens = int(live * TOKEN_SHARE)

@@ -195,11 +195,11 @@ def _unescape(text: str) -> str:
     return text
 
 
-def sweep(place: Path, keep: str) -> None:
-    """Remove all generations but one. Who still has one of them mapped keeps what is mapped."""
+def sweep(place: Path) -> None:
+    """Remove all generations. Who still has one of them mapped keeps what is mapped."""
     for entry in place.iterdir():
         draft = entry.name.startswith("about.")
-        if entry.name == keep or entry.name in ("about", "lock") or not _ours(entry.name):
+        if entry.name in ("about", "lock") or not _ours(entry.name):
             continue
         with suppress(OSError):
             if draft:

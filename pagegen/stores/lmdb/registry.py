@@ -16,7 +16,8 @@ from .locks import fcntl
 #: Environments, and how many stores use each. One that nobody closed goes with its last store.
 _users: Final[WeakKeyDictionary[Environment, int]] = WeakKeyDictionary()
 _lock: Final = Lock()
-_forking: Final[list[Environment]] = []
+#: Forks under way: whether the lock is held for it, and what was closed.
+_forking: Final[list[tuple[bool, list[Environment]]]] = []
 
 
 def enter(place: Path, size: int) -> Environment:
@@ -59,21 +60,22 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _before_fork() -> None:
-    if _lock.acquire(timeout=SHUTTING_PATIENCE):
-        _forking.extend(_users)
-        for environment in _forking:
-            environment.before_fork()
+    # One fork at a time; the wait for who opens a store just now has an end.
+    held = _lock.acquire(timeout=SHUTTING_PATIENCE)
+    environments = list(_users)
+    for environment in environments:
+        environment.before_fork()
+    _forking.append((held, environments))
 
 
 def _after_fork(in_child: bool) -> None:
-    environments = list(_forking)
-    _forking.clear()
+    held, environments = _forking.pop()
     for environment in environments:
         if in_child:
             environment.after_fork_in_child()
         else:
             environment.after_fork_in_parent()
-    if _lock.locked():
+    if held or (in_child and _lock.locked()):
         _lock.release()
 
 

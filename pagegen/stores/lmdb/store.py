@@ -154,9 +154,12 @@ class LmdbStore:
         """See :meth:`Store.replace_tokens`. All of them in one transaction.
 
         When readers that stand still keep the map full, a new generation begins: it has no page.
+        Tokens that were committed to files that somebody replaced meanwhile are not sent again, as
+        that could undo a later invalidation: in the new files the names are emptied.
         """
         names = {namespace: self._names.token(namespace) for namespace in tokens}
         environment = self._open()
+        sent = False
         for attempt in range(_ATTEMPTS):
             deadline = monotonic() + self._timeout
             try:
@@ -164,13 +167,17 @@ class LmdbStore:
                     now = self._now()
                     expiry = EXPIRY.pack(now + ttl)
                     for namespace, name in names.items():
-                        txn.put(name, expiry + tokens[namespace], db=generation.tokens)
+                        if sent:
+                            txn.delete(name, db=generation.tokens)
+                        else:
+                            txn.put(name, expiry + tokens[namespace], db=generation.tokens)
                     self._sweep(generation, txn, names, now)
             except lmdb.MapFullError:
                 environment.free_readers()
                 if attempt:
                     environment.condemn(generation, "the map is full of what readers hold")
                 continue
+            sent = True
             if environment.still(generation):
                 return
         raise StoreError("the tokens could not be replaced: the store is full, or was replaced")

@@ -22,7 +22,7 @@ from typing import Final, cast
 
 from ...errors import StoreError
 from ..breaker import Breaker
-from .addresses import Address
+from .addresses import Address, choose
 from .client import Check
 from .wire import Question, Replies, Rubbish, Settings
 
@@ -219,8 +219,14 @@ class Connection(asyncio.Protocol):
         if address.path:
             await self._loop.create_unix_connection(lambda: self, address.path)
         else:
+            # The same choice as the blocking client's: both faces must keep a token in one place.
+            found = await self._loop.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_STREAM
+            )
+            host, port = choose(found)[4][:2]
+            tls = self._target.tls
             await self._loop.create_connection(
-                lambda: self, address.host, address.port, ssl=self._target.tls
+                lambda: self, host, port, ssl=tls, server_hostname=address.host if tls else None
             )
 
     async def _check(self) -> None:
@@ -235,9 +241,7 @@ class Connection(asyncio.Protocol):
         if error is not None:
             raise error
         try:
-            if settings.refusal:
-                raise StoreError("it does not tell its settings")
-            target.check(target.number, settings.found)
+            target.check(target.number, {} if settings.refusal else settings.found)
         except Exception:
             target.counts.refused_by_check += 1
             raise
