@@ -60,6 +60,7 @@ class Admission:
         windows = max(plan.rule.stale_while_revalidate, plan.rule.stale_if_error)
         keep = page.fresh_until - now + windows + LINGER
         try:
+            self._state.hurry(ticket.spent)
             kept = await self._store.write_page(plan.slot, page, keep)
         except Exception as error:
             self._state.store_failed(error)

@@ -25,6 +25,8 @@ _OF_A_RULE: Final = {"query", "headers", "cookies", "ttl"}
 _SECTIONS: Final = {"pagegen", "identity", "rule", "invalidates"}
 #: Seconds that a request may be told to wait; a client has long gone by then.
 MAX_PATIENCE: Final = 300.0
+#: Seconds that the store may be allowed to keep a request.
+MAX_DELAY: Final = 10.0
 #: Seconds for which tokens may be used again without being asked for.
 MAX_STALENESS: Final = 60.0
 _STALE_REMEDY: Final = "Give at most a minute: after a write every process serves old pages so long"
@@ -43,6 +45,8 @@ class Settings:
         process has invalidated for as long; 0 for never.
     site_key: secret that stored pages are signed with, text of 16 characters or more, or
         ``env:NAME`` for that of an environment variable.
+    max_delay: how long the store may keep a request in all, apart from its own timeout: a second
+        verb is begun for it within the first half only.
     release: any text that changes with a deployment; pages of another release are not ours.
     cache_status: send a ``Cache-Status`` field (RFC 9211) with every response.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
@@ -51,11 +55,12 @@ class Settings:
     max_waiters: requests of this process that may wait at one time; the others forward themselves.
     """
 
-    store: str = "memory://"
+    store: str = field(default="memory://", repr=False)  # may hold a password
     near: str | int = ""
     near_max_staleness: str | float = 0.0
     site: str = "default"
     site_key: str = field(default="", repr=False)
+    max_delay: str | float = "60ms"
     release: str = ""
     cache_status: bool = False
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
@@ -64,7 +69,8 @@ class Settings:
 
     #: ``max_wait`` in seconds.
     patience: float = field(init=False, repr=False, compare=False)
-    #: ``near`` in bytes, ``near_max_staleness`` in seconds, and the secret itself.
+    #: ``max_delay`` in seconds, ``near`` in bytes, ``near_max_staleness`` in seconds, the secret.
+    delay: float = field(init=False, repr=False, compare=False)
     near_size: int = field(init=False, repr=False, compare=False)
     near_staleness: float = field(init=False, repr=False, compare=False)
     secret: str = field(init=False, repr=False, compare=False)
@@ -79,6 +85,7 @@ class Settings:
         put = partial(object.__setattr__, self)
         put("patience", self._duration("max_wait", MAX_PATIENCE, "Give at most 5 minutes"))
         put("near_staleness", self._duration("near_max_staleness", MAX_STALENESS, _STALE_REMEDY))
+        put("delay", self._duration("max_delay", MAX_DELAY, "Give at most 10 seconds"))
         put("near_size", self._size())
         put("secret", self._secret())
         _expect(

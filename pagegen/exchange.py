@@ -21,13 +21,15 @@ class Exchange:
     the cache must not wait for itself.
     """
 
-    __slots__ = ("ended", "leading", "outer", "owed", "owner", "tags")
+    __slots__ = ("ended", "leading", "outer", "owed", "owner", "tags", "told")
 
     def __init__(self, owner: object, leading: bytes | None = None) -> None:
         self.owner = owner
         self.outer: Exchange | None = None
         self.owed: dict[str, None] = {}
         self.tags: dict[str, None] = {}
+        #: Namespaces whose late invalidation was said to have failed.
+        self.told: set[str] = set()
         self.leading = leading
         self.ended = False
 

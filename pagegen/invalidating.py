@@ -46,17 +46,30 @@ class Invalidator:
         Called when the handler has ended and before its response does. Never raises, because the
         response is on its way: what the store does not acknowledge is logged, counted and owed.
         """
-        debts = self._owed.names
-        if waiting := [name for name in exchange.owed if name in debts]:
+        # At once: a thread of the handler may still add to it.
+        if not (owed := tuple(exchange.owed)):
+            return
+        debts = {} if self._owed.heard else self._owed.names
+        waiting = tuple([name for name in owed if name in debts])
+        if waiting:
             # Not tried here again, which takes time; but a retry that is on its way may have begun
             # before the handler committed, and must not pay for it.
-            self._owed.owe(waiting)
-        if not (names := tuple(name for name in exchange.owed if name not in waiting)):
-            return
+            self._owed.owe(waiting, tried=False)
+            self._tell(exchange, waiting, "it has not acknowledged the one before either")
+        names = tuple([name for name in owed if name not in waiting])
         try:
-            await self._replace(names)
+            if names:
+                await self._replace(names)
         except InvalidationError as error:
+            exchange.told.update(names)
             self._remarks.not_acknowledged(error)
+
+    def _tell(self, exchange: Exchange, names: tuple[str, ...], cause: str) -> None:
+        """Say and count what was not tried, once for each request."""
+        if untold := tuple([name for name in names if name not in exchange.told]):
+            exchange.told.update(untold)
+            self._state.counters.count("invalidation-failed")
+            self._remarks.not_acknowledged(InvalidationError(untold, cause))
 
     async def _replace(self, names: tuple[str, ...]) -> None:
         mark = self._owed.mark()

@@ -42,17 +42,18 @@ class LookUp:
             if isinstance(result, StoredResponse):
                 return self._hit(result, self._sources.now(), collapsed=True)
         landings = self._flights.landings
+        began = self._sources.monotonic()
         try:
             page, tokens = await self._store.read(plan.slot, plan.namespaces)
+            now = self._sources.now()
+            fitness = reuse.fitness(page, plan.key, tokens, now)
+            if fitness is Fitness.FRESH and page is not None:
+                return self._hit(page, now)
         except Exception as error:
             return self._state.store_failed(error)
-        now = self._sources.now()
-        fitness = reuse.fitness(page, plan.key, tokens, now)
-        if fitness is Fitness.FRESH and page is not None:
-            return self._hit(page, now)
         if request.method == "HEAD":
             return self._head_missed(page if fitness is Fitness.EXPIRED else None, plan)
-        verdict = await self._missed(plan, Reading(page, tokens), fitness, after)
+        verdict = await self._missed(plan, Reading(page, tokens), fitness, after, began)
         if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
             return await self._look_again(verdict)
         return verdict
@@ -73,9 +74,11 @@ class LookUp:
         reading: Reading,
         fitness: Fitness,
         after: Wait | None,
+        began: float,
     ) -> Verdict:
         expired = reading.page if fitness is Fitness.EXPIRED else None
         try:
+            self._state.hurry(self._sources.monotonic() - began)
             generation = await self._generation(plan, reading.tokens)
         except Exception as error:
             return self._state.store_failed(error)
@@ -87,6 +90,7 @@ class LookUp:
             cause="uri-miss" if fitness in (Fitness.ABSENT, Fitness.FOREIGN) else "stale",
             changed=reuse.changed(reading.page, reading.tokens, fitness),
             fallback=self._usable(expired, plan.rule.stale_if_error),
+            spent=self._sources.monotonic() - began,
         )
         return self._embark(ticket, expired, after)
 
@@ -138,7 +142,7 @@ class LookUp:
         and its page may be the one that we are about to render.
         """
         ticket = verdict.ticket
-        if ticket is None or ticket.flight is None:
+        if ticket is None or ticket.flight is None or self._state.is_late(ticket.spent):
             return verdict
         plan = ticket.plan
         try:

@@ -13,14 +13,16 @@ Rules of this file:
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from random import random
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from time import monotonic
 from typing import Final
+from weakref import WeakSet
 
 from .forks import fork_safe_lock
 
@@ -53,7 +55,10 @@ class Owed:
         #: Namespaces, each with the number of its latest failure. Empty is the usual case.
         self.names: dict[str, int] = {}
         self.overflowed = False
+        #: Whether the store acknowledged the latest invalidation.
+        self.heard = True
         self._retried = 0
+        self._tried = 0
         self._closed = Event()
         self._thread: Thread | None = None
         self._process = 0
@@ -62,27 +67,29 @@ class Owed:
         """A number to give to :meth:`paid`: taken before an invalidation begins."""
         return next(self._serials)
 
-    def owe(self, names: Iterable[str]) -> None:
-        """These were not acknowledged: bypass and retry them."""
+    def owe(self, names: Iterable[str], *, tried: bool = True) -> None:
+        """These were not acknowledged: bypass and retry them. ``tried``: the store was asked."""
         with self._lock:
+            self.heard = self.heard and not tried
             serial = next(self._serials)
             for name in names:
                 if name not in self.names and len(self.names) >= MAX_OWED:
                     self._overflow()
-                    break
-                self.names[name] = serial
+                else:
+                    self.names[name] = serial
         self._work()
 
     def paid(self, names: Iterable[str], mark: int) -> None:
         """An invalidation of these that began at ``mark`` was acknowledged."""
         with self._lock:
+            self.heard = True
             for name in names:
                 if self.names.get(name, mark) < mark:
                     del self.names[name]
 
     def touches(self, namespaces: Iterable[str]) -> bool:
         """Whether a page of these namespaces may be old. Ask only while :attr:`names` holds any."""
-        if self._process != os.getpid():
+        if self._thread is None or self._process != os.getpid():
             self._work()  # a child after fork: its parent's debts, and no thread to pay them
         return self.overflowed or not self.names.keys().isdisjoint(namespaces)
 
@@ -92,7 +99,11 @@ class Owed:
 
     def close(self) -> None:
         """Try a last time, and say what is left."""
-        self._closed.set()
+        _indebted.discard(self)
+        with self._lock:
+            closed, self._closed = self._closed, Event()  # what comes later is paid all the same
+            self._thread = None
+        closed.set()
         if self.names:
             self._try()
         if self.names:
@@ -116,8 +127,9 @@ class Owed:
         """Have a thread that pays, unless there is one."""
         with self._lock:
             mine = self._process == os.getpid()
-            if self._closed.is_set() or (mine and self._thread is not None) or not self.names:
+            if (mine and self._thread is not None) or not self.names:
                 return
+            _indebted.add(self)
             self._process = os.getpid()
             self._thread = Thread(target=self._pay, name="pagegen-owed", daemon=True)
             try:
@@ -127,10 +139,18 @@ class Owed:
                 self._process = 0
 
     def _pay(self) -> None:
+        try:
+            self._keep_paying(self._closed)
+        finally:  # whatever ended it, the next request may start another one
+            with self._lock:
+                if self._thread is current_thread():
+                    self._thread = None
+
+    def _keep_paying(self, closed: Event) -> None:
         delay = FIRST_PAUSE
         while True:
-            self._pause(self._closed, delay * (0.5 + random()))  # noqa: S311 - jitter, no secret
-            if self._closed.is_set():
+            self._pause(closed, delay * (0.5 + random()))  # noqa: S311 - jitter, no secret
+            if closed.is_set():
                 return
             delay = min(LONGEST_PAUSE, delay * 2)
             self._try()
@@ -142,11 +162,14 @@ class Owed:
     def _try(self) -> None:
         """All at once; where that fails one by one, for servers fail one by one."""
         names = list(self.names)
-        if self._attempt(names) or len(names) == 1:
+        if not names or self._attempt(names) or len(names) == 1:
             return
         until = monotonic() + ROUND
-        for name in names:
+        # Where the last round ended: names of a silent server must not starve those behind them.
+        first, self._tried = self._tried % len(names), 0
+        for number, name in enumerate((*names[first:], *names[:first])):
             if monotonic() >= until:
+                self._tried = first + number
                 return
             self._attempt([name])
 
@@ -156,6 +179,19 @@ class Owed:
         try:
             self._replace(names)
         except Exception:
+            self.heard = False
             return False
         self.paid(names, mark)
         return True
+
+
+#: Who had debts and was not closed since.
+_indebted: Final[WeakSet[Owed]] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Most servers end without closing anything: try a last time then."""
+    for owed in list(_indebted):
+        if owed.names:
+            owed.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from .config import Configuration
+from .errors import StoreError
 from .flights import Flights, Outcome
 from .messages import StoredResponse
 from .owed import Owed
@@ -25,6 +27,11 @@ class State:
         self.settings = settings
         self.book = configuration.book
         self.sources = sources
+        # Who has spent half of its time may spend the other half on one more verb. A store that
+        # waits for nothing is never late, though the machine may be.
+        can = store.capabilities
+        waits = can.blocking_reads or can.blocking_writes
+        self._enough = settings.delay / 2 if waits else inf
         self.counters = Counters()
         self.flights = Flights(settings.max_waiters, sources.monotonic)
         self.planner = Planner(
@@ -47,7 +54,17 @@ class State:
 
     def owing(self, namespaces: Sequence[str]) -> bool:
         """Whether a page may be old already: an invalidation of it is not acknowledged."""
-        return bool(self.owed.names) and self.owed.touches(namespaces)
+        owed = self.owed
+        return bool(owed.names or owed.overflowed) and owed.touches(namespaces)
+
+    def is_late(self, spent: float) -> bool:
+        """Whether a request that has spent so many seconds on the store is to ask it no more."""
+        return spent > self._enough
+
+    def hurry(self, spent: float) -> None:
+        """Raise ``StoreError`` when it is late: what the store costs a request is bounded."""
+        if self.is_late(spent):
+            raise StoreError(f"it took {1000 * spent:.0f} ms: too slow to be asked again")
 
     def settle(self, ticket: Ticket, result: StoredResponse | Outcome) -> None:
         """End the flight of a ticket, once."""

@@ -78,7 +78,8 @@ class Ticket:
 
     ``flight`` is None when nobody waits for this one. ``fallback`` is an expired page of the same
     generation, for stale-if-error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the
-    namespaces that lost their token since the slot's page was rendered.
+    namespaces that lost their token since the slot's page was rendered. ``spent``: seconds that the
+    look-up took.
     """
 
     plan: Plan
@@ -88,6 +89,7 @@ class Ticket:
     cause: str
     changed: tuple[str, ...] = ()
     fallback: StoredResponse | None = None
+    spent: float = 0.0
     settled: bool = field(default=False)
 
 

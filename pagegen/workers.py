@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import BoundedSemaphore
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from .forks import fork_safe_lock
 
@@ -39,10 +39,41 @@ class Workers:
         places = self._places
         if not places.acquire(blocking=False):
             return None
+        piece = _Piece(work, places)
         try:
-            future = self._threads.submit(work)
+            self._threads.submit(piece.run)
         except RuntimeError:  # no thread can be started, or the interpreter ends
             places.release()
             return None
-        future.add_done_callback(lambda _: places.release())
-        return future
+        return piece.future
+
+
+class _Piece(Generic[T]):
+    """One piece of work. Given up, it keeps its place, for it is in the queue until a thread comes;
+    but not what it was to work on.
+    """
+
+    def __init__(self, work: Callable[[], T], places: BoundedSemaphore) -> None:
+        self._work: Callable[[], T] | None = work
+        self._places = places
+        self.future: Future[T] = Future()
+        self.future.add_done_callback(self._forget)
+
+    def _forget(self, _: Future[T]) -> None:
+        self._work = None
+
+    def run(self) -> None:
+        """In the thread."""
+        work = self._work
+        if not self.future.set_running_or_notify_cancel() or work is None:
+            self._places.release()
+            return
+        try:
+            result = work()
+        except BaseException as error:
+            self._places.release()
+            self.future.set_exception(error)
+            del self  # error, frame and future would be a cycle
+        else:
+            self._places.release()
+            self.future.set_result(result)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from math import isfinite
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
@@ -100,6 +101,8 @@ class Codec:
             return None
         (stored_at, age, until, render, modified, status, tagged, own, namespaces, tokens, fields,
          key_size, tokens_size, text_size) = _HEAD.unpack_from(rest)  # fmt: skip
+        if not isfinite(stored_at + age + until + render):
+            return None
         at = _HEAD.size
         page = _Decoded.__new__(_Decoded)
         page.key = bytes(rest[at : at + key_size])

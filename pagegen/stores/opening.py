@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from importlib import import_module
+from inspect import iscoroutine
 from pathlib import Path
 from time import time
 from typing import Any, Final, cast
@@ -31,6 +32,11 @@ _KINDS: Final = {
     "rediss": ("redis", "RedisStore", "redis"),
     "redis+unix": ("redis", "RedisStore", "redis"),
 }
+
+
+_VERBS: Final = (
+    "read", "add_tokens", "replace_tokens", "write_page", "delete_page", "statistics", "close",
+)  # fmt: skip
 
 
 def open_store(
@@ -113,8 +119,16 @@ def check(store: Store) -> None:
             "Give it acquire, release and compare_and_set = True, or declare leases = False",
             field="store",
         )
+    for name in _VERBS:
+        if not callable(getattr(store, name, None)):
+            raise ConfigError(
+                f"{type(store).__name__} has no {name}",
+                "Give it every verb of pagegen.stores.Store",
+                field="store",
+            )
     try:
-        step(store.read(None, ("pagegen/start",)))
+        reading = store.read(None, ("pagegen/start",))
+        answered = iscoroutine(reading) and isinstance(step(reading).tokens, tuple)
     except SuspendedError:
         raise ConfigError(
             f"{type(store).__name__} waits for an event loop in read",
@@ -126,4 +140,11 @@ def check(store: Store) -> None:
             "the store does not answer (%s: %s): requests go to the application until it does",
             type(error).__name__,
             error,
+        )
+        return
+    if not answered:
+        raise ConfigError(
+            f"{type(store).__name__} answers read with what is no Reading",
+            "Let it be a coroutine that returns Reading(page, a tuple of tokens)",
+            field="store",
         )

@@ -13,8 +13,15 @@ T = TypeVar("T")
 
 
 def shown(url: str) -> str:
-    """A URL as people may see it: without whatever names a user or a password."""
-    return re.sub("://.*@", "://…@", url)
+    """A URL as people may see it: without whatever may name a user or a password."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return re.sub(r"(?s)[^A-Za-z0-9+].*", "…", url)
+    hidden, _, place = rest.rpartition("@")
+    place = re.sub(
+        r"(?i)([?&][^=&]*(?:pass|pwd|secret|token|key|auth|user)[^=&]*=)[^&]*", r"\1…", place
+    )
+    return f"{scheme}://{'…@' if hidden else ''}{place}"
 
 
 class Options:

@@ -101,8 +101,8 @@ class Threaded:
             done, _ = await asyncio.wait((waiting,), timeout=patience)
         finally:
             # Nobody will look at what comes later; and what has not begun need not begin.
-            if not waiting.done():
-                waiting.cancel()
+            if not waiting.cancel() and not waiting.cancelled():
+                waiting.exception()  # whoever is cancelled at that very moment does not look
         if not done:
             raise StoreError(f"the store took longer than {patience:g} s")
         return waiting.result()

@@ -75,8 +75,13 @@ class Watcher:
         return self._writing(write) if self._watching else write
 
     def _writing(self, write: Write) -> Write:
+        begun = False
+
         def settle_and_write(data: bytes) -> None:
-            self._settle()
+            nonlocal begun
+            if not self._pass(data) and not begun:
+                self._settle()  # the head leaves
+            begun = True
             write(data)
 
         return settle_and_write
@@ -91,11 +96,19 @@ class Watcher:
         except BaseException:
             self._settle()
             raise
-        first, self._sent = self._sent == 0, self._sent + len(chunk)
-        # Nobody may have the whole answer, nor its head, while a page is served that it made old.
-        if first or (self._declared is not None and self._sent >= self._declared):
-            self._settle()
+        self._pass(chunk)
         return chunk
+
+    def _pass(self, chunk: bytes) -> bool:
+        """Nobody may have the whole answer, nor its head, while a page is served that it made old:
+        settle before the first byte and before the last. True when this was one of them.
+        """
+        before, self._sent = self._sent, self._sent + len(chunk)
+        first = before == 0 < self._sent
+        if first or (self._declared is not None and before < self._declared <= self._sent):
+            self._settle()
+            return True
+        return False
 
     def close(self) -> None:
         """The server's last word; the application's ``close`` may be where it commits."""
