@@ -8,6 +8,7 @@ import random
 import re
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from pagegen.errors import StoreError
 from pagegen.messages import StoredResponse
 from pagegen.stepping import step
 from pagegen.stores.lmdb import LmdbStore, environment, place, registry
+from pagegen.stores.lmdb import generation as generation_module
 from pagegen.stores.lmdb.eviction import LARGEST_SHARE, State
+from pagegen.stores.lmdb.generation import Generation, make
 from pagegen.testing import PATIENCE, FakeClock, StoreContract
 
 #: Tests are of promises, not of speed: writers wait long enough on a machine that is busy.
@@ -538,7 +541,7 @@ def test_files_that_are_cut_or_removed_under_a_running_store_are_misses(
         generation.seen = 0.0  # as 10 ms later
         with pytest.raises(StoreError, match="nothing to read"):
             tokens(store, "a")
-        store._environment._begun = 0.0  # as a second later
+        store._environment._beginning._replaced_at = -1e9  # as a second later
         assert step(store.add_tokens({"a": b"2"}, 60)) == {"a": b"2"}
         assert tokens(store, "a") == (b"2",)
 
@@ -561,6 +564,19 @@ def test_damage_that_lmdb_finds_is_a_miss_is_told_once_and_mends(
     assert step(store.add_tokens({"n1": b"2"}, 60)) == {"n1": b"2"}
     assert tokens(store, "n1", "n2") == (b"2", None)
     assert caplog.text.count("the files are damaged") == 1
+
+
+def test_a_record_of_the_queues_that_is_damaged_has_all_begin_anew(open_store: Open) -> None:
+    store = open_store()
+    assert store._environment is not None
+    step(store.write_page(slot(0), page(), 60))
+    generation = store._environment.current()
+    with generation.env.begin(write=True) as txn:
+        txn.put(b"state", b"short", db=generation.index)
+    with pytest.raises(StoreError, match="unpack"):
+        step(store.write_page(slot(1), page(), 60))
+    assert step(store.write_page(slot(1), page(b"anew"), 60))
+    assert (body(store, 0), body(store, 1)) == (None, b"anew")
 
 
 def test_an_error_of_lmdb_has_its_consequences(open_store: Open) -> None:
@@ -607,11 +623,11 @@ def test_an_invalidation_whose_files_were_replaced_meanwhile_is_made_again(
     real = environment.Environment.still
     replaced: list[str] = []
 
-    def still(self: environment.Environment, generation: environment.Generation) -> bool:
+    def still(self: environment.Environment, generation: Generation) -> bool:
         if not replaced:  # after the commit, before the look: somebody else begins anew
             replaced.append(generation.about.generation)
             about = place.About(1, place.boot_id(), "0123456789abcdef", generation.about.size)
-            environment.make(self.place, about.generation, about.size)
+            make(self.place, about.generation, about.size)
             about.write(self.place)
         return real(self, generation)
 
@@ -625,7 +641,7 @@ def test_an_invalidation_whose_files_were_replaced_meanwhile_is_made_again(
 
 
 def test_nobody_uses_a_generation_before_all_others_have_looked(
-    open_store: Open, monkeypatch: pytest.MonkeyPatch
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
     real = environment.sleep
@@ -636,6 +652,11 @@ def test_nobody_uses_a_generation_before_all_others_have_looked(
 
     monkeypatch.setattr(environment, "sleep", sleep)
     open_store()
+    assert sum(slept) > environment.BELIEVED
+    # Whoever makes one does not trust the wall clock with it.
+    monkeypatch.setattr(generation_module, "time", lambda: time.time() + 1000)
+    slept.clear()
+    open_store(path=tmp_path / "other")
     assert sum(slept) > environment.BELIEVED
 
 

@@ -40,18 +40,22 @@ def body(number):
     return None if found is None else found.body
 def tokens(*names):
     return step(store.read(None, names)).tokens
-def write_for_ever():
+def write_until_the_end_of(parent):
     number = 0
-    while True:
+    while os.getppid() == parent:
         number += 1
         whole = b"%08d" % number * (number * 7919 % 4000 + 1)
         step(store.write_page(slot(number % 50), page(whole), 60))
         step(store.replace_tokens({"a": b"%016d" % number, "b": b"%016d" % number}, 60))
         step(store.acquire(slot(number % 50), b"o" * 16, 60))
 def fork_a_writer():
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
-        write_for_ever()
+        try:
+            write_until_the_end_of(parent)
+        finally:
+            os._exit(0)
     return child
 def stay_in_a_write():
     with store._environment.writing(time.monotonic() + 10) as (generation, txn):
@@ -171,7 +175,7 @@ def test_no_process_reads_on_in_files_that_were_replaced(
         assert worker.ask("tokens('a')") == f"({old!r},)"
         if clear == "condemned":
             assert store._environment is not None
-            store._environment._begun = 0.0
+            store._environment._beginning._replaced_at = -1e9
             store._environment.condemn(store._environment.current(), "the test says so")
         elif clear == "removed":
             shutil.rmtree(tmp_path / "store")
@@ -179,6 +183,18 @@ def test_no_process_reads_on_in_files_that_were_replaced(
             (tmp_path / "store").rename(tmp_path / f"away {number}")
         step(store.replace_tokens({"a": new}, 60))
         assert worker.ask("tokens('a')") in (f"({new!r},)", "(None,)")
+
+
+def test_whoever_comes_first_decides_on_the_size(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = start(size="4MiB").ready()
+    first.ask("step(store.add_tokens({'a': b'1'}, 60))")
+    store = LmdbStore(tmp_path / "store", "16MiB", timeout=PATIENT)
+    assert store.statistics()["map_size"] == 4 * 2**20
+    assert tokens(store, "a") == (b"1",)
+    assert "has 4194304 bytes, not 16777216" in caplog.text
+    store.close()
 
 
 def test_a_store_of_a_newer_format_that_is_in_use_is_left_alone(

@@ -27,11 +27,11 @@ table would otherwise have the child give back places that its parent still uses
 
 from __future__ import annotations
 
-import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from secrets import token_hex
+from struct import error as StructError  # noqa: N812 (it is an exception)
 from threading import Lock
 from time import monotonic, sleep
 from typing import Final
@@ -39,17 +39,14 @@ from typing import Final
 import lmdb
 
 from ...errors import ConfigError, StoreError
+from .beginning import RETRY, SIZE_NOTICE, Beginning, Notices
 from .eviction import Transaction
-from .generation import BELIEVED, SETTLING, Generation, make, settled, signature, whole
+from .generation import BELIEVED, SETTLING, Generation, settled, signature
 from .locks import OPENING, Gate, LockFile
-from .place import FORMAT, About, boot_id, prepare, sweep
-
-log = logging.getLogger("pagegen.stores")
+from .place import About, prepare
 
 #: Seconds that the start waits for other processes that open or make the environment.
 OPENING_PATIENCE: Final = 5.0
-#: Seconds between attempts to open what could not be opened, or to replace what was replaced.
-RETRY: Final = 1.0
 #: Seconds between two looks for places of readers that died.
 READER_CHECK: Final = 30.0
 #: Seconds that a reader waits for others that open the environment, after a fork or when it was
@@ -83,24 +80,22 @@ class Environment:
     def __init__(self, place: Path, size: int) -> None:
         prepare(place)
         self.place = place
-        self.size = size
         self.gate = Gate()
         self._opening = Lock()
         self._generation: Generation | None = None
         self._locks: LockFile | None = None
-        self._boot = boot_id()
-        #: Name of a generation that is to be replaced, and why.
-        self._condemned = ("", "")
-        self._retry_at = self._begun = 0.0
+        self._notices = Notices(place)
+        self._beginning = Beginning(place, size, self._notices)
+        self._retry_at = 0.0
         self._check_at = monotonic() + READER_CHECK
-        self._said: set[str] = set()
         self._stopped: list[Lock] = []
         self._torn = False
         try:
             self._reopen(OPENING_PATIENCE, making=True, starting=True)
         except StoreError as error:
-            self._say("opening", "the store in %s cannot be opened: %s. Until it can be, "
-                      "everything is a miss", place, error)  # fmt: skip
+            self._notices.say(
+                "opening", "cannot be opened: %s. Until it can be, everything is a miss", error
+            )
         except (OSError, lmdb.Error) as error:
             raise ConfigError(
                 f"the store in {str(place)!r} cannot be opened: {error}",
@@ -129,7 +124,7 @@ class Environment:
     def still(self, generation: Generation) -> bool:
         """Look whether this generation is the truth as of now."""
         seen = monotonic()
-        if not generation.retired and generation.about.generation != self._condemned[0]:
+        if not generation.retired and generation.about.generation != self._beginning.condemned:
             with suppress(OSError):
                 found = signature(self.place, generation.about.generation)
                 if found == generation.signature:
@@ -158,6 +153,10 @@ class Environment:
                 raise
             except lmdb.Error as error:
                 raise self.blame(generation, error) from error
+            except StructError as error:
+                # A record of ours that has not its length.
+                self.condemn(generation, "the files are damaged")
+                raise self._failed(error) from error
 
     def lives(self, number: int) -> bool:
         """Whether the process of this number is still there."""
@@ -179,7 +178,7 @@ class Environment:
 
     def condemn(self, generation: Generation, why: str) -> None:
         """Have whoever writes next begin a new generation in place of this one."""
-        self._condemned = generation.about.generation, why
+        self._beginning.condemn(generation.about.generation, why)
         generation.seen = 0.0
 
     def free_readers(self) -> None:
@@ -200,8 +199,7 @@ class Environment:
         """Say it when somebody asks for another size than this has."""
         generation = self._generation
         if generation is not None and generation.about.size != size:
-            self._say("size", "the store in %s has %d bytes, not %d: others use it with that size",
-                      self.place, generation.about.size, size)  # fmt: skip
+            self._notices.say("size", SIZE_NOTICE, generation.about.size, size)
 
     def _present_locks(self) -> LockFile:
         if self._locks is None:
@@ -211,8 +209,12 @@ class Environment:
     def _reopen(self, wait: float, *, making: bool, starting: bool = False) -> Generation:
         deadline = monotonic() + wait
         if self._torn:
-            self._say("torn", "the store in %s was forked in the middle of a write, which took "
-                      "too long: in this process everything is a miss", self.place)  # fmt: skip
+            self._notices.say(
+                "torn",
+                "was forked in the middle of a write that took too long: in this process (%d) "
+                "everything is a miss",
+                os.getpid(),
+            )
             raise StoreError("this process was forked in the middle of a write")
         if not self._opening.acquire(timeout=wait):
             raise StoreError("the store is being opened")
@@ -247,9 +249,11 @@ class Environment:
     def _find(
         self, locks: LockFile, deadline: float, *, making: bool, starting: bool
     ) -> Generation:
-        about = self._fit(locks, starting=starting)
+        about = self._beginning.fit(locks, starting=starting)
         if about is None:
-            about = self._make(making)
+            if not making:
+                raise StoreError("there is nothing to read yet")
+            about = self._beginning.make()
             # Rule 3, whatever the wall clock does; nobody else opens it meanwhile.
             sleep(SETTLING)
         while left := settled(self.place):
@@ -272,7 +276,7 @@ class Environment:
             with self.gate.held(locks, deadline, insist=True):
                 generation = Generation(self.place, about, monotonic())
         except DAMAGE as error:
-            self._condemned = about.generation, f"the files are damaged ({error})"
+            self._beginning.condemn(about.generation, f"the files are damaged ({error})")
             raise
         # The signature was taken before this look: it is that of the files that are open.
         if About.read(self.place) != about:
@@ -286,59 +290,11 @@ class Environment:
             self._locks = LockFile(path)
         return self._locks
 
-    def _fit(self, locks: LockFile, *, starting: bool) -> About | None:
-        """What is there, if it can be used; None when a new one is to be made."""
-        why = ""
-        try:
-            about = About.read(self.place)
-        except ValueError as error:
-            about, why = None, f"about is {error}"
-        if about is not None:
-            if about.format != FORMAT or about.boot != self._boot:
-                other = "format" if about.format != FORMAT else "run of the machine"
-                if not locks.alone():
-                    raise StoreError(f"it is of another {other}, and somebody uses it")
-                why = f"what is there is of another {other}"
-            elif about.generation == self._condemned[0]:
-                if monotonic() < self._begun + RETRY:
-                    raise StoreError(f"{self._condemned[1]}, and it is a moment old")
-                why = self._condemned[1]
-            elif not whole(self.place, about):
-                why = "the files are damaged"
-            elif about.size != self.size and starting and locks.alone():
-                why = "it is given another size"
-        if why:
-            self._say(why, "the store in %s starts empty: %s", self.place, why)
-            return None
-        if about is not None and starting and about.size != self.size:
-            self._say("size", "the store in %s has %d bytes, not %d: others use it with that size",
-                      self.place, about.size, self.size)  # fmt: skip
-        return about
-
-    def _make(self, making: bool) -> About:
-        if not making:
-            raise StoreError("there is nothing to read yet")
-        # Before, so that a full disk gets room and keeps no heap of failures.
-        sweep(self.place)
-        about = About(FORMAT, self._boot, token_hex(8), self.size)
-        make(self.place, about.generation, about.size)
-        about.write(self.place)
-        if self._condemned[0]:
-            self._begun = monotonic()
-        return about
-
     def _failed(self, error: Exception) -> StoreError:
         kind = type(error).__name__
         if not isinstance(error, lmdb.ReadersFullError):
-            self._say(kind, "the store in %s failed (%s: %s): misses, for the site", self.place,
-                      kind, error)  # fmt: skip
+            self._notices.say(kind, "failed (%s: %s): misses, for the site", kind, error)
         return StoreError(f"{kind}: {error}")
-
-    def _say(self, what: str, text: str, *values: object) -> None:
-        """Warn of each matter once in the life of this object."""
-        if what not in self._said:
-            self._said.add(what)
-            log.warning(text, *values)
 
     def _shut(self, generation: Generation, patience: float) -> bool:
         """Close an environment under nobody's hands; False when somebody keeps it in use."""
