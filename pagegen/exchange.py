@@ -21,12 +21,14 @@ class Exchange:
     the cache must not wait for itself.
     """
 
-    __slots__ = ("ended", "leading", "outer", "owed", "owner", "tags", "told")
+    __slots__ = ("ended", "leading", "outer", "owed", "owner", "tags", "told", "unsettled")
 
     def __init__(self, owner: object, leading: bytes | None = None) -> None:
         self.owner = owner
         self.outer: Exchange | None = None
         self.owed: dict[str, None] = {}
+        #: Whether something was invalidated since they all were, the last time.
+        self.unsettled = False
         self.tags: dict[str, None] = {}
         #: Namespaces whose late invalidation was said to have failed.
         self.told: set[str] = set()
@@ -36,6 +38,7 @@ class Exchange:
     def owe(self, namespaces: Iterable[str]) -> None:
         """Remember what has to be invalidated when the handler has ended."""
         self.owed.update(dict.fromkeys(namespaces))
+        self.unsettled = bool(self.owed)
 
     def end(self) -> None:
         """The request is over. Tasks that it started, and requests that a server runs in its

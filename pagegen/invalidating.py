@@ -46,6 +46,7 @@ class Invalidator:
         Called when the handler has ended and before its response does. Never raises, because the
         response is on its way: what the store does not acknowledge is logged, counted and owed.
         """
+        exchange.unsettled = False
         # At once: a thread of the handler may still add to it.
         if not (owed := tuple(exchange.owed)):
             return

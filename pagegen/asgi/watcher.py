@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import declared_length
@@ -30,6 +32,8 @@ class Watcher:
         self._writing = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
+        self._goes_on = True
+        self._echo: asyncio.Handle | None = None
 
     async def send(self, message: Message) -> None:
         """The ``send`` of the application."""
@@ -44,7 +48,10 @@ class Watcher:
                 added = wire_form((("Cache-Status", self._telling),))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
         elif message["type"] not in BESIDE and self._is_last(message):
-            await self.settle()
+            await self._engine.settle(self._exchange)
+            await self._send(message)
+            self._listen()
+            return
         await self._send(message)
 
     def _is_last(self, message: Message) -> bool:
@@ -54,6 +61,23 @@ class Watcher:
         whole = self._declared is not None and self._sent >= self._declared
         return whole or not message.get("more_body", False)
 
+    def _listen(self) -> None:
+        """Notice whether the application goes on after its last byte: it may commit that late."""
+        if self._echo is not None:
+            self._echo.cancel()
+        self._goes_on = False
+        self._echo = asyncio.get_running_loop().call_soon(self._hear)
+
+    def _hear(self) -> None:
+        self._goes_on = True
+
     async def settle(self) -> None:
-        """Invalidate once more what was invalidated while the handler ran."""
-        await self._engine.settle(self._exchange)
+        """The application has ended: invalidate once more what it invalidated while it ran.
+
+        Not if it ended with its last byte, before which that was done: the next visitor may have
+        rendered the page already, and would do so for nothing.
+        """
+        if self._echo is not None:
+            self._echo.cancel()
+        if self._goes_on or self._exchange.unsettled:
+            await self._engine.settle(self._exchange)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, sleep
@@ -45,6 +46,12 @@ def check(tally: Tally, *, lost: bool = False) -> None:
     assert tally.counts["writes"] > 10
 
 
+def _lately(tally: Tally) -> str:
+    """What each worker answered to the latest reads."""
+    told = Counter((read.worker, read.how) for read in tally.history.reads[-200:])
+    return ", ".join(f"{worker}: {how} {count}" for (worker, how), count in told.most_common())
+
+
 def recovers(served: Workers) -> None:
     """Writes are acknowledged and pages are hits again soon after all trouble is over."""
     client = Client(served.port, 1)
@@ -52,7 +59,7 @@ def recovers(served: Workers) -> None:
     try:
         in_a_row = 0
         while in_a_row < 4 * WORKERS:
-            assert monotonic() < until, f"no recovery: {client.tally}"
+            assert monotonic() < until, f"no recovery: {client.tally}; {_lately(client.tally)}"
             written = client.write(0)
             client.read("/items/0")
             well = written and client.read("/items/0").startswith("hit")

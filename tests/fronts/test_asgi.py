@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pagegen import Invalidates, PageCache, Rule
 from pagegen.asgi import PageCacheMiddleware
+from pagegen.stores import MemoryStore
 from pagegen.testing import Answer, call_asgi, scope
 
 PAGE = Rule(path="/page", share="public", namespaces=["page"], ttl="1h", max_body=100)
@@ -223,6 +224,7 @@ def test_what_a_write_owes_is_settled_before_its_last_byte_and_when_it_has_ended
         assert state() == "fresh"
         await send(piece(b""))
         states.append(state())
+        await asyncio.sleep(0)
         await call_asgi(wrapped, scope("GET", "/page"))  # and again by a background task
 
     wrapped = wrap(app, invalidates=[rule])
@@ -234,6 +236,39 @@ def test_what_a_write_owes_is_settled_before_its_last_byte_and_when_it_has_ended
     asyncio.run(deliver(wrapped, scope("POST", "/page")))
     assert states == ["invalidated"]
     assert state() == "invalidated"
+
+
+def test_a_page_that_the_next_visitor_rendered_after_a_write_is_not_forgotten_again() -> None:
+    rule = Invalidates(path="/page", namespaces=["page"])
+
+    async def app(made: Any, receive: Any, send: Any) -> None:
+        await sending(START, piece(b"x"))(made, receive, send)
+
+    wrapped = wrap(app, invalidates=[rule])
+
+    async def answered(message: Any) -> None:
+        if message["type"] == "http.response.body":  # its client asks for the page at once
+            await call_asgi(wrapped, scope("GET", "/page"))
+
+    asyncio.run(wrapped(scope("POST", "/page"), asyncio.Event().wait, answered))
+    assert wrapped.cache.inspect("/page", host="testserver").state == "fresh"
+
+
+def test_what_is_invalidated_after_the_last_byte_is_settled_too() -> None:
+    replaced = []
+
+    class Counting(MemoryStore):
+        async def replace_tokens(self, tokens: Any, ttl: float) -> None:
+            replaced.append(set(tokens))
+            await super().replace_tokens(tokens, ttl)
+
+    async def app(made: Any, receive: Any, send: Any) -> None:
+        await sending(START, piece(b"x"))(made, receive, send)
+        await wrapped.cache.ainvalidate("page")
+
+    wrapped = wrap(app, store=Counting())
+    asyncio.run(deliver(wrapped, scope("POST", "/page")))
+    assert replaced == [{"page"}, {"page"}]
 
 
 def test_the_handler_of_a_cacheable_request_reads_no_body_and_hears_of_a_disconnect() -> None:

@@ -67,7 +67,8 @@ class PagePromises(Ground):
         start = self.slot()[:8]
         slots = [start + tail * 12 for tail in (b"\0", b"\xff", b" ", b"\r", b"\n", b"%", b"/")]
         slots += [b"\r\nEND\r\n" + start + b"\0\r\n \0", start + b"END\r\nVALUE x", self.slot()]
-        slots += [bytes((slots[-1][0] ^ 1, *slots[-1][1:])), slots[-1][:-1] + bytes((slots[-1][-1] ^ 1,))]
+        first, *middle, last = slots[-1]
+        slots += [bytes((first ^ 1, *middle, last)), bytes((first, *middle, last ^ 1))]
         for number, slot in enumerate(slots):
             holds(one.write(slot, page(b"%d" % number)), "there is room")
         for number, slot in enumerate(slots):
