@@ -47,13 +47,18 @@ class Breaker:
         if not self.is_open:
             return True
         with self._lock:
-            now, until = self._now(), self._until
-            if until is None:  # closed while we waited for the lock
-                return True
-            if now < until or (self._probe is not None and now - self._probe < LOST_PROBE):
+            if self.refuses():
                 return False
-            self._probe = now
+            if self._until is not None:  # else closed while we waited for the lock
+                self._probe = self._now()
             return True
+
+    def refuses(self) -> bool:
+        """Whether :meth:`allows` would say no. Makes nobody the probe."""
+        now, until, probe = self._now(), self._until, self._probe
+        if until is None:
+            return False
+        return now < until or (probe is not None and now - probe < LOST_PROBE)
 
     def succeeded(self) -> None:
         """A call was answered: closed."""

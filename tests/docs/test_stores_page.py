@@ -12,6 +12,7 @@ import pytest
 from pagegen.stores import Capabilities, MemoryStore, NearStore, opening
 from pagegen.stores.codec import _HEAD, FORMAT
 from pagegen.stores.lmdb import LmdbStore
+from pagegen.stores.lmdb.beginning import SIZE_NOTICE
 from pagegen.stores.lmdb import store as lmdb_store
 from pagegen.stores.memcached import MemcachedStore, blocking
 from pagegen.stores.memory import DEFAULT_SIZE
@@ -146,14 +147,16 @@ def test_every_counter_of_a_store_is_listed_and_no_other(
 
 
 def _log_texts() -> Iterator[tuple[str, str]]:
-    """Level and text of everything that a store logs; of what is said once, ``_say``'s text."""
+    """Level and text of everything that a store logs, the notices of LMDB's directory included."""
     for path in sorted(STORES.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             said = node.func.attr
-            if said == "_say":
-                yield "warning", ast.literal_eval(node.args[1])
+            if ast.unparse(node.func).endswith("_notices.say"):
+                name = isinstance(node.args[1], ast.Name)
+                text = SIZE_NOTICE if name else ast.literal_eval(node.args[1])
+                yield "warning", f"the store in %s {text}"
             elif ast.unparse(node.func.value) == "log" and isinstance(node.args[0], ast.Constant):
                 yield said, str(node.args[0].value)
 

@@ -278,6 +278,12 @@ class Environment:
         except DAMAGE as error:
             self._beginning.condemn(about.generation, f"the files are damaged ({error})")
             raise
+        except lmdb.LockError as error:
+            # LMDB tells processes apart by their number, which containers have each for itself.
+            self._retry_at = monotonic() + RETRY
+            raise StoreError(
+                "a process of the same number has it open: let containers share the PID namespace"
+            ) from error
         # The signature was taken before this look: it is that of the files that are open.
         if About.read(self.place) != about:
             raise StoreError("the store was replaced in this moment")

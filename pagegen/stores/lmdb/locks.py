@@ -120,6 +120,11 @@ class Gate:
         self.breaker = Breaker()
         self.timeouts = 0
 
+    def ask(self) -> None:
+        """Raise ``StoreError`` while nobody waits for a writer that stands still."""
+        if self.breaker.refuses():
+            raise _nobody_waits()
+
     @contextmanager
     def held(self, file: LockFile, deadline: float, *, insist: bool) -> Iterator[None]:
         """Within this block nobody else writes. Raises ``StoreError`` at the deadline.
@@ -127,7 +132,7 @@ class Gate:
         ``insist``: wait even when nobody else would (an invalidation).
         """
         if not self.breaker.allows() and not insist:
-            raise StoreError("another process has been writing for too long: nobody waits for it")
+            raise _nobody_waits()
         if not self.lock.acquire(timeout=max(0.0, deadline - monotonic())):
             raise self._late()
         try:
@@ -145,3 +150,7 @@ class Gate:
         self.timeouts += 1
         self.breaker.failed()
         return StoreError("another writer did not finish in time")
+
+
+def _nobody_waits() -> StoreError:
+    return StoreError("another process has been writing for too long: nobody waits for it")

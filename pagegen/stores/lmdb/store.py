@@ -25,6 +25,7 @@ from .environment import Environment
 from .eviction import EXPIRY, Transaction
 from .generation import Generation
 from .leases import Leases
+from .twin import LoopStore
 
 DEFAULT_SIZE: Final = "1GiB"
 #: Below this the B-trees themselves leave no room worth having.
@@ -104,6 +105,10 @@ class LmdbStore:
             )
         place = Path(directory) / options.place
         return cls(place, size, site=site, site_key=site_key, now=now, timeout=timeout)
+
+    def on_loop(self) -> LoopStore:
+        """See :meth:`HasTwin.on_loop`."""
+        return LoopStore(self, self._ask)
 
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """See :meth:`Store.read`. One transaction: page and tokens are of the same moment."""
@@ -254,6 +259,10 @@ class LmdbStore:
         environment, self._environment = self._environment, None
         if environment is not None:
             registry.leave(environment)
+
+    def _ask(self) -> None:
+        """Raise ``StoreError`` while nobody waits to write."""
+        self._open().gate.ask()
 
     def _open(self) -> Environment:
         environment = self._environment
