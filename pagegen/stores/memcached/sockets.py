@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ...errors import StoreError
 from ...workers import Workers
+from ..deadline import left
 from .addresses import Resolved, choose
 
 #: Bytes asked of a socket at a time. pymemcache's 4,096 doubles the cost of a page of 1 MB.
@@ -57,11 +58,11 @@ class Wire:
     def connect(self, place: Any) -> None:
         """Connect, TLS included, within the connect timeout."""
         until = self._sockets.connect_until()
-        self._sock.settimeout(_left(until))
+        self._sock.settimeout(left(until))
         self._sock.connect(place)
         tls = self._sockets.tls
         if tls is not None:
-            self._sock.settimeout(_left(until))
+            self._sock.settimeout(left(until))
             self._sock = tls.wrap_socket(self._sock, server_hostname=self._sockets.host or None)
         self._watch.register(self._sock.fileno(), select.POLLIN)
 
@@ -84,20 +85,20 @@ class Wire:
             return
         rest = memoryview(data)
         while rest:
-            self._sock.settimeout(_left(self._sockets.until))
+            self._sock.settimeout(left(self._sockets.until))
             rest = rest[self._sock.send(rest) :]
 
     def recv(self, _size: int = RECEIVE) -> bytes:
         """What has come, as much as there is: pymemcache keeps what it did not ask for."""
         if self.asking:
             raise Asked
-        left = self._sockets.until - monotonic()
-        if left <= 0:
-            left = 0.0
+        seconds = self._sockets.until - monotonic()
+        if seconds <= 0:
+            seconds = 0.0
             self._late += 1
             if self._late > MAX_LATE:
                 raise TimeoutError
-        self._sock.settimeout(left)
+        self._sock.settimeout(seconds)
         try:
             data = self._sock.recv(RECEIVE)
         except (BlockingIOError, SSLWantReadError):
@@ -180,11 +181,4 @@ def _resolve(host: str, port: int, until: float) -> list[Any]:
 def _wait(future: Future[list[Any]] | None, until: float) -> list[Any]:
     if future is None:
         raise StoreError("too many names are being looked up")
-    return future.result(_left(until))
-
-
-def _left(until: float) -> float:
-    left = until - monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+    return future.result(left(until))

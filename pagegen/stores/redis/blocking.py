@@ -19,11 +19,12 @@ from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
 from redis.retry import Retry
 
+from ..deadline import left
 from .gate import Exhausted, Gate
 from .lookup import Lookup
 from .packets import WHICH_PROCESS, Demoted, Packet, Refused, Reply, pack
 from .server import Server
-from .sockets import TimedSocket, left, open_socket
+from .sockets import TimedSocket, open_socket
 
 T = TypeVar("T")
 

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from time import monotonic
 from typing import Any
 
+from ..deadline import left
 from .lookup import Lookup
 from .server import Server
-
-
-def left(until: float) -> float:
-    """Seconds until then (of the monotonic clock); raises ``TimeoutError`` when there are none."""
-    seconds = until - monotonic()
-    if seconds <= 0:
-        raise TimeoutError("it took too long")
-    return seconds
 
 
 class TimedSocket:
