@@ -122,22 +122,23 @@ class Settings:
             raise ConfigError(str(error), SIZE_REMEDY, field="near", where="[pagegen]") from None
 
     def _secret(self) -> str:
-        named = self.site_key.startswith("env:")
-        secret = environ.get(self.site_key[4:], "") if named else self.site_key
+        secret, remedy = self.site_key, f"Give at least {MIN_SECRET} characters, to all processes"
+        if secret.startswith("env:"):
+            name = secret[4:]
+            _expect(name in environ, "site_key", f"names {name}, which is not set", f"Set {name}")
+            secret = environ[name]
         _expect(
             not self.site_key or len(secret) >= MIN_SECRET,
             "site_key",
-            "names an environment variable that is not set, or too short"
-            if named
-            else "is too short to keep anybody out",
-            f"Give at least {MIN_SECRET} characters, the same to every process of the site",
+            "is too short to keep anybody out",
+            remedy,
         )
         return secret
 
 
 def _expect(holds: bool, name: str, problem: str, remedy: str) -> None:
     if not holds:
-        raise ConfigError(f"{name} {problem}", remedy, field=name, where="[pagegen]")
+        raise ConfigError(problem, remedy, field=name, where="[pagegen]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
     ├── ConfigError         a rule or the file is wrong: raised at start, never later
     ├── NamespaceError      a namespace's name is not one: a mistake in the calling code
     └── StoreError          the store did not do what it was asked
+        ├── LateError           it works, but too slowly for this request
         └── InvalidationError   pages that somebody took for gone may still be served
 
 A request never raises any of these: doubts about a request are verdicts (``Bypass``), a store that
@@ -57,6 +58,10 @@ class NamespaceError(PagegenError, ValueError):
 
 class StoreError(PagegenError):
     """The store failed. On a look-up or an admission the engine turns this into a miss."""
+
+
+class LateError(StoreError):
+    """A request has spent so long on the store that it asks it for nothing more."""
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from .errors import InvalidationError, StoreError
+from .errors import InvalidationError, LateError, StoreError
 from .law.storing import Refusal
 from .rulebook import RuleBook
 
@@ -45,10 +45,11 @@ class Remarks:
         if now < self._next_word:
             return
         failures, self._failures, self._next_word = self._failures, 0, now + REPEAT
-        log.error(
-            "the store failed; such requests go to the application (%d since this was last said; "
-            "at most once a minute): %s: %s",
-            failures,
+        log.log(
+            logging.WARNING if isinstance(error, LateError) else logging.ERROR,
+            "the store failed; such requests go to the application (%s; said at most once a "
+            "minute): %s: %s",
+            "the first time" if failures == 1 else f"{failures} times since this was last said",
             type(error).__name__,
             error,
             exc_info=None if isinstance(error, StoreError) else error,

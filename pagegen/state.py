@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 
 from .config import Configuration
-from .errors import StoreError
+from .errors import LateError
 from .flights import Flights, Outcome
 from .messages import StoredResponse
 from .owed import Owed
@@ -62,9 +62,12 @@ class State:
         return spent > self._enough
 
     def hurry(self, spent: float) -> None:
-        """Raise ``StoreError`` when it is late: what the store costs a request is bounded."""
+        """Raise ``LateError`` when it is late: what the store costs a request is bounded."""
         if self.is_late(spent):
-            raise StoreError(f"it took {1000 * spent:.0f} ms: too slow to be asked again")
+            raise LateError(
+                f"it took {1000 * spent:.0f} ms, more than half of max_delay: it is asked no more "
+                "for this request"
+            )
 
     def settle(self, ticket: Ticket, result: StoredResponse | Outcome) -> None:
         """End the flight of a ticket, once."""

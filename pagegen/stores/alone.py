@@ -44,7 +44,8 @@ def warn_of_company(site: str) -> bool:
         return False
     log.warning(
         "another process keeps pages of site %r in its own memory (%s): an invalidation in one is "
-        "not seen by the other, which serves old pages. Run one process",
+        "not seen by the other, which serves old pages. Name a shared store, such as lmdb://DIR, "
+        "or run one process",
         site,
         path,
     )

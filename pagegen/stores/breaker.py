@@ -27,14 +27,21 @@ class Breaker:
     """One breaker, shared by all who talk to one server. Thread-safe.
 
     Ask :meth:`allows` before a call; after a call that it allowed, say how it went. A call that was
-    cancelled says :meth:`undecided`.
+    cancelled says :meth:`undecided`. ``told`` is called with whether it is open now, and why,
+    whenever that changes.
     """
 
     def __init__(
-        self, now: Callable[[], float] = monotonic, chance: Callable[[], float] = random
+        self,
+        now: Callable[[], float] = monotonic,
+        chance: Callable[[], float] = random,
+        told: Callable[[bool, str], object] | None = None,
     ) -> None:
         self._now = now
         self._chance = chance
+        self._told = told
+        #: What the latest failure was said to be.
+        self.cause = ""
         self._lock = fork_safe_lock(self)
         self._failures = 0
         self._pause = 0.0
@@ -65,23 +72,34 @@ class Breaker:
         if self._failures == 0 and self._until is None:
             return
         with self._lock:
+            closed = self._until is not None
             self._failures = 0
             self._pause = 0.0
             self._until = self._probe = None
+        if closed and self._told is not None:
+            self._told(False, "")
 
-    def failed(self) -> None:
+    def failed(self, cause: str = "") -> None:
         """A call was not answered: open after enough of them, or at once after a probe."""
+        self.cause = cause or self.cause
+        if self._count_failure() and self._told is not None:
+            self._told(True, self.cause)
+
+    def _count_failure(self) -> bool:
+        """Count one; True when it opened the breaker that was closed."""
         with self._lock:
             self._failures += 1
             probing, self._probe = self._probe is not None, None
             if self._until is not None and not probing:
-                return  # the answer to a call from before it opened
+                return False  # the answer to a call from before it opened
             if self._failures < THRESHOLD and not probing:
-                return
+                return False
+            closed = self._until is None
             self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
             # Between half and one and a half times the pause.
             self._until = self._now() + self._pause * (0.5 + self._chance())
             self.opened += 1
+            return closed
 
     def undecided(self) -> None:
         """A call was given up before anybody could know: the next one may be the probe."""

@@ -56,7 +56,7 @@ def open_store(
         return opened
     if not opened.capabilities.shared:
         raise ConfigError(
-            "near stands in front of a store that is in the process already",
+            "stands in front of a store that is in the process already",
             "Leave near out, or name a shared store such as lmdb://DIR",
             field="near",
         )
@@ -67,6 +67,12 @@ def _open(settings: Settings, directory: Path, now: Callable[[], float]) -> Stor
     scheme = settings.store.partition("://")[0]
     if scheme == "memory":
         return _memory(settings, now)
+    if "://" not in settings.store:
+        raise ConfigError(
+            f'has no "://" ({shown(settings.store)!r})',
+            'Write the kind of store first: "lmdb://.pagegen", "redis://HOST:6379/0"',
+            field="store",
+        )
     if scheme not in _KINDS:
         known = ", ".join(f"{name}://" for name in ("memory", *_KINDS))
         raise ConfigError(

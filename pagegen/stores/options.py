@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigError
+from ..units import parse_duration, parse_size
 
 T = TypeVar("T")
+
+#: Readers for which a bare number is one, of seconds or bytes, as in the file.
+_WITH_UNITS: Final = (parse_duration, parse_size)
+_NUMBER: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 
 
 def shown(url: str) -> str:
@@ -48,8 +53,11 @@ class Options:
         given = self._given.get(name)
         if given is None:
             return default
+        value: Any = given
+        if read in _WITH_UNITS and _NUMBER.fullmatch(given):
+            value = float(given) if "." in given else int(given)
         try:
-            return read(given)
+            return read(value)
         except ValueError as error:
             raise self.error(f"has an option {name} that cannot be: {error}", remedy) from None
 

@@ -36,6 +36,8 @@ class Watcher:
         self._watching = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
+        #: Whether code of the application ran since the last time that all was settled.
+        self._ran = True
         self._iterator: Iterator[bytes] = iter(())
         self._close: Callable[[], object] | None = None
 
@@ -81,7 +83,7 @@ class Watcher:
             nonlocal begun
             if not self._pass(data) and not begun:
                 self._settle()  # the head leaves
-            begun = True
+            begun = self._ran = True
             write(data)
 
         return settle_and_write
@@ -90,9 +92,15 @@ class Watcher:
         return self
 
     def __next__(self) -> bytes:
+        self._ran = True
         try:
             with handling(self._exchange):
                 chunk = next(self._iterator)
+        except StopIteration:
+            # With all bytes gone the answer has ended already, and ``close`` comes next.
+            if self._declared is None or self._sent < self._declared:
+                self._settle()
+            raise
         except BaseException:
             self._settle()
             raise
@@ -115,13 +123,16 @@ class Watcher:
         close, self._close = self._close, None
         try:
             if close is not None:
+                self._ran = True
                 with handling(self._exchange):
                     close()
         finally:
             self._end()
 
     def _settle(self) -> None:
-        step(self._engine.settle(self._exchange))
+        if self._ran or self._exchange.unsettled:
+            self._ran = False
+            step(self._engine.settle(self._exchange))
 
     def _end(self) -> None:
         self._settle()

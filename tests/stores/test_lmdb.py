@@ -365,7 +365,7 @@ def _a_file(path: Path) -> None:
     [
         (_world_writable, "is open to everybody"),
         (_with_strangers, "holds other files (index.html)"),
-        (_a_file, "cannot be made: File exists"),
+        (_a_file, "is a file"),
     ],
 )
 def test_a_directory_that_cannot_be_one_stops_the_start(

@@ -249,7 +249,7 @@ def test_of_threads_that_add_one_token_all_read_the_same() -> None:
         ("memory://host", "what a memory store cannot do"),
         ("memory://?size=1MiB&size=2MiB", "names an option twice"),
         ("sqlite://.pagegen", "a kind of store that is not known"),
-        ("nonsense", "a kind of store that is not known"),
+        ("nonsense", 'has no "://"'),
     ],
 )
 def test_a_url_that_opens_no_store_stops_the_start(url: str, problem: str) -> None:

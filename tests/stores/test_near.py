@@ -214,7 +214,7 @@ def test_a_hit_through_near_is_as_coherent_as_the_store(scenario: MakeScenario) 
         ({"near_max_staleness": "1s"}, "is set where nothing is near"),
         ({"near": "8MiB", "near_max_staleness": "2m"}, "is too long"),
         ({"site_key": "short"}, "is too short to keep anybody out"),
-        ({"site_key": "env:PAGEGEN_NOWHERE"}, "names an environment variable that is not set"),
+        ({"site_key": "env:PAGEGEN_NOWHERE"}, "names PAGEGEN_NOWHERE, which is not set"),
     ],
 )
 def test_settings_that_cannot_be_stop_the_start(settings: dict[str, str], problem: str) -> None:

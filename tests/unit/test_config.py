@@ -148,8 +148,8 @@ MISTAKES = [
     Mistake("no-ident", "identity = 5", "[identity]", "5 is no table", "Write [identity]"),
     Mistake("ident", "[identity]\na = 5", "[identity.a]", "5 is no table", "Write [identity.a]"),
     Mistake("key", "[pagegen]\nstor = 1", "[pagegen]: stor", "unknown key", "Did you mean 'store'"),
-    Mistake("store", "[pagegen]\nstore = 1", "[pagegen]: store", "store is not text", "in quotes"),
-    Mistake("site", "[pagegen]\nsite = 1", "[pagegen]: site", "site is not text", "in quotes"),
+    Mistake("store", "[pagegen]\nstore = 1", "[pagegen]: store", "is not text", "in quotes"),
+    Mistake("site", "[pagegen]\nsite = 1", "[pagegen]: site", "is not text", "in quotes"),
     Mistake("release", "[pagegen]\nrelease = 1", "[pagegen]: release", "is not text", "in quotes"),
     Mistake(
         "switch", "[pagegen]\ncache_status = 1", "[pagegen]: cache_status", "no switch", "true"
@@ -313,7 +313,7 @@ def test_a_file_that_is_not_utf_8_is_told_so(tmp_path: Path) -> None:
     ("store", "problem"),
     [
         ("sqlite://.pagegen", "a kind of store that is not known"),
-        ("nonsense", "a kind of store that is not known"),
+        ("nonsense", 'has no "://"'),
         ("memory://host", "what a memory store cannot do"),
         ("memory://?sice=1", "an option sice that this store does not know"),
         ("memory://?size=big", "is not a size"),

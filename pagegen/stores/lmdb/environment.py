@@ -90,6 +90,8 @@ class Environment:
         self._check_at = monotonic() + READER_CHECK
         self._stopped: list[Lock] = []
         self._torn = False
+        #: What was first seen when (monotonic seconds): inode and time of ``about``.
+        self._sighted = ((0, 0), 0.0)
         try:
             self._reopen(OPENING_PATIENCE, making=True, starting=True)
         except StoreError as error:
@@ -191,7 +193,7 @@ class Environment:
 
     def statistics(self) -> dict[str, int]:
         """What the generation says, as far as it can be asked."""
-        with suppress(StoreError, lmdb.Error), self.current().reading() as generation:
+        with suppress(StoreError, StructError, lmdb.Error), self.current().reading() as generation:
             return generation.statistics()
         return {}
 
@@ -256,11 +258,21 @@ class Environment:
             about = self._beginning.make()
             # Rule 3, whatever the wall clock does; nobody else opens it meanwhile.
             sleep(SETTLING)
-        while left := settled(self.place):
+        while left := self._settling():
             if not making:
                 raise StoreError("the store is a moment old")
             sleep(left)
         return self._enter(about, locks, deadline)
+
+    def _settling(self) -> float:
+        """Seconds until it may be used: by the wall clock, which somebody may have set back, or by
+        how long this process has seen it.
+        """
+        found = (self.place / "about").stat()
+        seen = (found.st_ino, found.st_mtime_ns)
+        if self._sighted[0] != seen:
+            self._sighted = (seen, monotonic())
+        return min(settled(self.place), max(0.0, self._sighted[1] + SETTLING - monotonic()))
 
     def _enter(self, about: About, locks: LockFile, deadline: float) -> Generation:
         before = self._generation

@@ -81,6 +81,18 @@ def make(place: Path, name: str, size: int) -> None:
         os.truncate(marks, _marks(size))
     finally:
         os.close(marks)
+    _fill(folder / "marks")
+    _fill(folder / "lock.mdb")
+
+
+def _fill(path: Path) -> None:
+    """Give a file that is written through a map all of its room: a hole for which the disk has none
+    ends the process that writes there (SIGBUS). Raises ``OSError``. Nobody may have it open:
+    closing it here would give up the locks that LMDB has on it.
+    """
+    found = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(found)
 
 
 def whole(place: Path, about: About) -> bool:

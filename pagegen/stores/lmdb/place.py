@@ -109,6 +109,10 @@ def prepare(place: Path) -> None:
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = place.stat()
+    except FileExistsError:
+        raise ConfigError(
+            f"{str(place)!r} is a file", "Name a directory, or one to be made", field="store"
+        ) from None
     except OSError as error:
         raise ConfigError(
             f"the directory {str(place)!r} cannot be made: {error.strerror}",

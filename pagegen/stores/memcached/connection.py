@@ -304,7 +304,7 @@ class Connection(asyncio.Protocol):
         """Calls are overdue before there is a connection: they fail, the attempt goes on."""
         target = self._target
         target.counts.timeouts += 1
-        target.breaker.failed()
+        target.breaker.failed("no connection in time")
         error = target.error(f"no connection within {target.timeout:g} s")
         while self._early and self._early[0][2] <= now:
             question, waiter, _ = self._early.popleft()
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, problem: str) -> None:
         if not self.gone:
-            self._target.breaker.failed()
+            self._target.breaker.failed(problem)
             self._end(self._target.error(problem))
 
     def _end(self, error: StoreError) -> None:

@@ -64,7 +64,10 @@ class Exchange:
         """Get a connection, if the breaker lets anybody pass."""
         if not self.server.breaker.allows():
             self.server.count("refused")
-            self.error = StoreError(f"memcached {self.server.text} is left alone: it failed before")
+            self.error = StoreError(
+                f"memcached {self.server.text} is left alone for a while: "
+                f"{self.server.breaker.cause or 'it failed repeatedly'}"
+            )
             return
         self._line = self.server.pool.take(self._until)
 
@@ -123,7 +126,7 @@ class Exchange:
             server.breaker.undecided()
         else:
             server.count("failures")
-            server.breaker.failed()
+            server.breaker.failed(str(error) or type(error).__name__)
 
     def _says_nothing(self, error: Exception, line: Connection | None) -> bool:
         """Whether this failure may be anybody's but the server's."""

@@ -223,7 +223,8 @@ class NativeClient:
             return target.error("no time is left")
         if not target.breaker.allows():
             self._counts.refused_by_breaker += 1
-            return target.error("it failed repeatedly and is left alone for a while")
+            cause = target.breaker.cause or "it failed repeatedly"
+            return target.error(f"it is left alone for a while: {cause}")
         try:
             return place.connection(target, large).ask(question)
         except StoreError as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext, SSLError, create_default_context
-from threading import Lock
 from typing import Final, Literal, cast
 
 from ...errors import ConfigError
+from ...forks import fork_safe_lock
 from ...units import DURATION_REMEDY, parse_duration
 from ..base import Store
 from ..breaker import Breaker
@@ -22,6 +24,8 @@ from .inspection import Inspector
 from .native import NativeClient
 from .ring import Ring
 from .verbs import Common, Counters, Verbs
+
+log = logging.getLogger("pagegen.stores")
 
 Large = Literal["split", "refuse"]
 Which = Literal["native", "threads"]
@@ -61,13 +65,13 @@ class MemcachedStore(Verbs):
         self._addresses = parse_addresses(servers)
         if len(self._addresses) > MAX_SERVERS:
             raise _wrong("too many servers are named", f"Name {MAX_SERVERS} at most")
-        self._breakers = [Breaker() for _ in self._addresses]
+        self._breakers = [Breaker(told=partial(_tell, a.text)) for a in self._addresses]
         self._inspector = Inspector(self._addresses)
         self._counters = Counters()
         self._timeout, self._connect_timeout, self._tls = timeout, connect_timeout, tls
         self._which = client
         self._twin: _Twin | None = None
-        self._twinning = Lock()
+        self._twinning = fork_safe_lock(self, "_twinning")
         self._blocking = BlockingClient(
             self._addresses,
             breakers=self._breakers,
@@ -185,6 +189,15 @@ class _Twin(Verbs):
     def close(self) -> None:
         """See :meth:`Store.close`."""
         self._store.close()
+
+
+def _tell(server: str, failing: bool, cause: str) -> None:
+    if failing:
+        log.warning(
+            "memcached %s fails (%s): it is left alone, and asked from time to time", server, cause
+        )
+    else:
+        log.warning("memcached %s answers again", server)
 
 
 def _check(

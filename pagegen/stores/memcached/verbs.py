@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from os import urandom
-from threading import Lock
 from time import monotonic
 from typing import Final
 
 from ...errors import StoreError
+from ...forks import fork_safe_lock
 from ...messages import StoredResponse
 from ..base import Capabilities, Reading
 from ..codec import Codec
@@ -55,7 +55,7 @@ class Counters:
     """Counters of one store by name. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = fork_safe_lock(self)
         self._numbers = dict.fromkeys(("pages_split", "pages_refused", "pages_incomplete"), 0)
 
     def count(self, name: str) -> None:

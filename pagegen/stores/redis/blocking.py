@@ -98,7 +98,9 @@ class _Link:
         return packet.check(self.process, replies)
 
     def is_quiet(self) -> bool:
-        return self._timed.is_quiet()
+        # What redis-py has read already is nowhere else any more.
+        unread = self._connection._parser._buffer.unread_bytes()
+        return not unread and self._timed.is_quiet()
 
     def close(self) -> None:
         self._connection.disconnect()

@@ -65,7 +65,8 @@ class Gate:
         """Raises ``StoreError`` at once when nobody may ask the server now."""
         if not self.breaker.allows():
             self.counts["refused"] += 1
-            raise StoreError(f"Redis at {self.server.name} has failed: it is left alone for now")
+            cause = self.breaker.cause or "it failed repeatedly"
+            raise StoreError(f"Redis at {self.server.name} is left alone for a while: {cause}")
 
     def passed(self) -> None:
         """The server answered."""
@@ -111,7 +112,7 @@ class Gate:
         self.counts["failures"] += 1
         opened = self.breaker.opened
         was_open = self.breaker.is_open
-        self.breaker.failed()
+        self.breaker.failed(self._explain(error))
         if self.breaker.opened > opened and not was_open:
             log.warning(
                 "Redis at %s fails (%s): it is left alone, and asked from time to time",

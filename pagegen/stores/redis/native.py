@@ -204,6 +204,7 @@ class NativeClient:
         self._gate = gate
         self._lookup = Lookup(gate.server.host)
         self._pools: WeakKeyDictionary[AbstractEventLoop, _Pool] = WeakKeyDictionary()
+        self._process = os.getpid()
         #: Of a parent process: kept, because to throw them away would be to close them.
         self._inherited: list[_Pool] = []
 
@@ -246,12 +247,14 @@ class NativeClient:
                 pool.places.release()
 
     async def _pool(self, loop: AbstractEventLoop) -> _Pool:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._lookup.after_fork()
         pool = self._pools.get(loop)
         if pool is not None and pool.process == os.getpid():
             return pool
         if pool is not None:
             self._inherited.append(pool)
-            self._lookup.after_fork()
         for other in [other for other in self._pools if other.is_closed()]:
             del self._pools[other]
         pool = self._pools[loop] = _Pool(self._gate, self._lookup)

@@ -32,6 +32,8 @@ DEFAULT_TIMEOUT: Final = 0.05
 #: (redis-py's BlockingConnectionPool: 50, waiting 20 s).
 DEFAULT_POOL: Final = 32
 MAX_POOL: Final = 1000
+#: Seconds that a verb may be allowed.
+MAX_TIMEOUT: Final = 60.0
 SCHEMES: Final = ("redis", "rediss", "redis+unix")
 REMEDY: Final = (
     'Write "redis://HOST:PORT/DB" or "redis+unix:///run/redis.sock", and percent-encode '
@@ -98,8 +100,11 @@ class _Reader:
         pool = options.take("pool", _number(1, MAX_POOL), pool, f"Write 1 to {MAX_POOL}")
         tls = self.tls(options) if self.scheme == "rediss" else None
         options.finish()
-        if not (timeout > 0 and 1 <= pool <= MAX_POOL):
-            self.refuse("has no time, or no connection", "Write more of it")
+        if not (0 < timeout <= MAX_TIMEOUT and 1 <= pool <= MAX_POOL):
+            self.refuse(
+                "has no time, too much of it, or no connection",
+                f"Give a timeout of at most {MAX_TIMEOUT:g} s, and a pool of 1 to {MAX_POOL}",
+            )
         shown = f"[{host}]" if ":" in host else host
         user, colon, password = self.secret.partition(":")
         return Server(
