@@ -8,25 +8,51 @@ import uvicorn
 from werkzeug.serving import make_server
 
 from demo_app import asgi, wsgi
+from demo_app.caching import open_cache
 from demo_app.load import ensure_database
+from pagegen import ConfigError
+
+_NEEDED = (
+    "--workers needs --store with a shared store, such as lmdb://.pagegen, "
+    "and does not go with --wsgi"
+)
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted. A mistake in what was asked for ends it with status 2."""
+    parser = _parser()
+    wanted = parser.parse_args()
+    if wanted.workers < 1:
+        parser.error("--workers is 1 or more")
+    if wanted.store:
+        os.environ["DEMO_STORE"] = wanted.store
+    try:
+        # Asked here: of a worker that cannot start, uvicorn only starts the next one.
+        if wanted.workers > 1 and (wanted.wsgi or not _store_is_shared()):
+            parser.error(_NEEDED)
+        if wanted.wsgi:
+            _serve_wsgi(wanted.port)
+        else:
+            _serve_asgi(wanted.port, wanted.workers)
+    except ConfigError as error:
+        parser.exit(2, f"demo_app: {error}\n")
+
+
+def _parser() -> ArgumentParser:
     parser = ArgumentParser("python -m demo_app", description="A catalogue, cached by pagegen.")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--wsgi", action="store_true", help="the WSGI twin instead of ASGI")
     parser.add_argument("--store", help="where pages live, such as lmdb://.pagegen")
     parser.add_argument("--workers", type=int, default=1, help="processes (ASGI, a shared store)")
-    wanted = parser.parse_args()
-    if wanted.workers > 1 and (wanted.wsgi or not wanted.store):
-        parser.error("several workers need a shared store and the ASGI application")
-    if wanted.store:
-        os.environ["DEMO_STORE"] = wanted.store
-    if wanted.wsgi:
-        _serve_wsgi(wanted.port)
-    else:
-        _serve_asgi(wanted.port, wanted.workers)
+    return parser
+
+
+def _store_is_shared() -> bool:
+    cache = open_cache()
+    try:
+        return cache.engine.store.capabilities.shared
+    finally:
+        cache.close()
 
 
 def _serve_asgi(port: int, workers: int) -> None:

@@ -39,7 +39,7 @@ class Handlers:
     def __init__(self, engine: Engine, cache: PageCache) -> None:
         self._site = Site(engine)
         self._writer = Writer(engine)
-        self._board = Board(self._site.pages)
+        self._board = Board(self._site.pages, engine)
         self._cache = cache
 
     def application(self) -> Starlette:
@@ -136,7 +136,7 @@ class Handlers:
         return _html(await run_in_threadpool(self._board.page, seen))
 
     async def _wall_state(self, request: Request) -> Response:
-        state = self._board.state(await self._inspect(request))
+        state = await run_in_threadpool(self._board.state, await self._inspect(request))
         return JSONResponse(state, headers={"Cache-Control": "no-store"})
 
     async def _do(self, request: Request, form: Fields) -> Response:
@@ -146,7 +146,7 @@ class Handlers:
         return await self._toggle(request, form, user, slug)
 
     async def _note(self, request: Request, what: str, names: Sequence[str]) -> None:
-        self._board.note(what, names, await self._inspect(request))
+        await run_in_threadpool(self._board.note, what, names, await self._inspect(request))
 
     async def _inspect(self, request: Request) -> list[Any]:
         inspect, host = self._cache.ainspect, request.headers.get("host", "")

@@ -1,16 +1,20 @@
 """The wall of `/board`: twenty pages, whether each is cached right now, and the latest writes."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count, groupby
+from itertools import groupby
 from operator import itemgetter
-from threading import Lock
 from typing import Any, Final, Protocol
+
+from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.schema import CreateTable
 
 from demo_app.cost import measuring
 from demo_app.pages import Pages
+from demo_app.schema import write
 from demo_app.seed import ADA, GRACE
 
 
@@ -76,44 +80,39 @@ _STATES: Final = {"fresh": "fresh", "stale": "stale", "invalidated": "forgotten"
 _REMEMBERED: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One write: what was asked, what was forgotten, and how many pages of the wall that hit."""
-
-    id: int
-    at: str
-    what: str
-    namespaces: tuple[str, ...]
-    forgotten: int
-    cached: int
-
-
 class Board:
-    """Remembers the latest writes of this process. Safe to share between threads."""
+    """Keeps the latest writes, of all workers, in the database. Safe to share between threads."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: Pages, engine: Engine) -> None:
         self._pages = pages
-        self._events: deque[Event] = deque(maxlen=_REMEMBERED)
-        self._numbers = count(1)
-        self._lock = Lock()
+        self._engine = engine
+        with engine.begin() as connection:
+            # A database of an earlier version has no such table; all workers start at once.
+            connection.execute(CreateTable(write, if_not_exists=True))
 
     def note(self, what: str, names: Sequence[str], before: Sequence[Inspection]) -> None:
         """Log one write. `before`: the inspections of `TILES` just before pages were forgotten."""
         cached = [seen for seen in before if seen.state in ("fresh", "stale")]
-        forgotten = sum(not set(names).isdisjoint(seen.namespaces) for seen in cached)
-        at = f"{datetime.now():%H:%M:%S}"
-        with self._lock:
-            number = next(self._numbers)
-            self._events.append(Event(number, at, what, tuple(names), forgotten, len(cached)))
+        row = {
+            "at": f"{datetime.now():%H:%M:%S}",
+            "what": what,
+            "namespaces": " ".join(names),
+            "forgotten": sum(not set(names).isdisjoint(seen.namespaces) for seen in cached),
+            "cached": len(cached),
+        }
+        # The write has committed: its pages are forgotten whether or not the board hears of it.
+        with suppress(OperationalError), self._engine.begin() as connection:
+            (number,) = connection.execute(insert(write), row).inserted_primary_key or (0,)
+            connection.execute(delete(write).where(write.c.id <= number - _REMEMBERED))
 
     def state(self, seen: Sequence[Inspection]) -> dict[str, Any]:
         """What the wall's script asks for every second. `seen`: the inspections of `TILES`."""
-        with self._lock:
-            events = list(self._events)
+        with self._engine.connect() as connection:
+            latest = connection.execute(select(write).order_by(write.c.id.desc())).mappings().all()
         return {
             "fresh": sum(one.state == "fresh" for one in seen),
             "tiles": [_tile(tile, one) for tile, one in zip(TILES, seen, strict=True)],
-            "events": [_event(event) for event in reversed(events)],
+            "events": [{**row, "namespaces": row["namespaces"].split()} for row in latest],
         }
 
     def page(self, seen: Sequence[Inspection]) -> str:
@@ -137,15 +136,4 @@ def _tile(tile: Tile, seen: Inspection) -> dict[str, Any]:
         "namespaces": list(seen.namespaces),
         "changed": list(seen.changed),
         "cost": None if cost is None else round(cost * 1000, 1),
-    }
-
-
-def _event(event: Event) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "at": event.at,
-        "what": event.what,
-        "namespaces": event.namespaces,
-        "forgotten": event.forgotten,
-        "cached": event.cached,
     }

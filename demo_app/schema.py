@@ -81,6 +81,18 @@ favourite = Table(
     Index("favourite_by_package", "package_id"),
 )
 
+write = Table(
+    "write",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("namespaces", String, nullable=False),
+    Column("forgotten", Integer, nullable=False),
+    Column("cached", Integer, nullable=False),
+)
+"""The board's log: in the database, because every worker shows it."""
+
 
 def open_engine(path: Path) -> Engine:
     """One thread-safe engine for the database file at `path`."""

@@ -36,7 +36,7 @@ class Application:
     def __init__(self, engine: Engine, cache: PageCache) -> None:
         self._site = Site(engine)
         self._writer = Writer(engine)
-        self._board = Board(self._site.pages)
+        self._board = Board(self._site.pages, engine)
         self._cache = cache
         get, post = partial(Rule, methods=["GET"]), partial(Rule, methods=["POST"])
         self._routes = Map([

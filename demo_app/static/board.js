@@ -58,7 +58,7 @@ async function refresh() {
   state.tiles.forEach(showTile);
   document.querySelector("[data-fresh]").textContent = state.fresh;
   document.querySelector("[data-ring]").setAttribute("stroke-dasharray", `${state.fresh} 20`);
-  // The server's log starts anew with the server.
+  // The log is the database's, which all workers share: its numbers start anew with a new file only.
   if (state.events.length && state.events[0].id < newest) newest = 0;
   state.events.filter((event) => event.id > newest).reverse().forEach(showEvent);
   newest = state.events[0]?.id ?? newest;

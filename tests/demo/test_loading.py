@@ -53,6 +53,7 @@ def test_loading_twice_gives_the_same_database(path: Path, database: Path) -> No
         "package": len(rows()),
         "snapshot": 71_990,
         "user": 60,
+        "write": 0,
     }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.demo.conftest import Demo
+from demo_app.schema import open_engine, write
+from pagegen.testing import Front
+from tests.demo.conftest import Demo, running
 from tests.demo.reading import fans, figures, listed
 
 SLICES: Final = ("", "?start=20&end=40", "?start=40&end=60", "?end=10", "?end=100")
@@ -173,3 +176,32 @@ def test_the_board_remembers_the_latest_writes_only(demo: Demo) -> None:
         demo.post("/packages/flask/vote")
     events = wall(demo)["events"]
     assert [event["id"] for event in events] == list(range(45, 5, -1))
+
+
+def test_the_boards_of_all_workers_show_the_same_writes(
+    demo: Demo, front: Front, tmp_path: Path
+) -> None:
+    with running(front, tmp_path / "demo.sqlite") as other:
+        demo.post("/packages/flask/vote")
+        other.post("/packages/django/vote")
+        events = wall(demo)["events"]
+        assert events == wall(other)["events"]
+    assert [(event["id"], event["what"]) for event in events] == [
+        (2, "POST /packages/django/vote"),
+        (1, "POST /packages/flask/vote"),
+    ]
+
+
+def test_a_write_is_forgotten_even_if_the_board_cannot_note_it(
+    demo: Demo, front: Front, tmp_path: Path
+) -> None:
+    file = tmp_path / "demo.sqlite"
+    demo.warm(ADAS[0], "/packages/flask")
+    engine = open_engine(file)
+    write.drop(engine)
+    engine.dispose()
+    assert demo.post("/users/me/favorites/flask", by=42).status == 303
+    assert demo.post("/packages/flask/vote").status == 303
+    assert demo.traces(ADAS[0], "/packages/flask") == [ANEW] * 2
+    with running(front, file) as later:  # and a database of before gets what it lacks
+        assert wall(later)["events"] == []
