@@ -34,6 +34,7 @@ _CLOSING: Final = re.compile(r"no-store|no-cache|private|must-revalidate|proxy-r
 _SEPARATOR: Final = re.compile(r"[,;]")
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _DIGITS: Final = re.compile(r"[0-9]+")
+_RANGE: Final = re.compile(r"([0-9]+)-([0-9]*)|-([0-9]+)")
 
 
 def tokens(value: str | None) -> tuple[str, ...]:
@@ -119,6 +120,36 @@ def entity_tag(text: str | None) -> EntityTag | None:
 def entity_tags(value: str) -> tuple[EntityTag, ...]:
     """The entity tags of ``If-None-Match`` or ``If-Match``; malformed members are left out."""
     return tuple(EntityTag(m[2], bool(m[1])) for m in _ENTITY_TAG.finditer(value[:MAX_VALUE]))
+
+
+def byte_ranges(value: str) -> tuple[tuple[int | None, int | None], ...] | None:
+    """First and last position of each range in bytes (§14.1.1, §14.1.2), in order.
+
+    A last one of None is the end; with a first one of None, the other is the length of a suffix.
+    None is a value in another unit, one too long to be read, and one with any member that is
+    malformed: the whole of it is then invalid. Numbers over 10^18 are that.
+    """
+    unit, separator, members = value.strip(" \t").partition("=")
+    if not separator or unit.lower() != "bytes" or len(value) > MAX_VALUE:
+        return None
+    found = []
+    for raw in members.split(","):
+        if not (part := raw.strip(" \t")):
+            continue
+        if (match := _RANGE.fullmatch(part)) is None:
+            return None
+        first, last = _position(match[1]), _position(match[2] or match[3])
+        if first is not None and last is not None and last < first:
+            return None
+        found.append((first, last))
+    return tuple(found) or None
+
+
+def _position(digits: str | None) -> int | None:
+    if not digits:
+        return None
+    digits = digits.lstrip("0")
+    return 10**18 if len(digits) > 18 else int(digits or "0")
 
 
 def content_length(values: Iterable[str]) -> int | None:

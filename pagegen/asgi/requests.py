@@ -37,6 +37,10 @@ class ScopeFields:
         value = self._map.get(_WIRE_NAMES.get(name) or _wire_name(name))
         return None if value is None else value.decode("latin-1")
 
+    def lacks(self, names: frozenset[bytes]) -> bool:
+        """Whether there is no field of these names (in lower case): one look for all of them."""
+        return self._map.keys().isdisjoint(names)
+
 
 def _combined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     combined: dict[bytes, bytes] = {}

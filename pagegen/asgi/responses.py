@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from .. import status
-from ..law.validation import not_modified
-from ..messages import Request, ResponseHead, StoredResponse, WireFields
+from ..law.ranges import partial
+from ..law.validation import CONDITIONS, failed, precondition
+from ..messages import Request, ResponseHead, StoredResponse, WireFields, wire_form
+from ..sources import mint
 from ..verdicts import Hit, Stale
+from .requests import ScopeFields
 from .types import Message, Send
+
+_CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
 
 # Messages that say nothing of the page and may stand before or beside it.
 BESIDE: Final = frozenset(("http.response.debug", "http.response.push", "http.response.early_hint"))
@@ -25,12 +30,20 @@ async def send_hit(send: Send, request: Request, hit: Hit | Stale, *, tell: bool
 async def send_page(
     send: Send, request: Request, page: StoredResponse, more: WireFields = ()
 ) -> None:
-    """Send a stored page, its 304 or its HEAD form, with ``more`` fields."""
-    if not_modified(request.fields, page):
-        code, fields, body = 304, page.not_modified_wire_fields, b""
-    else:
-        code, fields = page.status, page.wire_fields
-        body = b"" if request.method == "HEAD" else page.body
+    """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
+    code, fields, body = page.status, page.wire_fields, page.body
+    asked = request.fields
+    # One look for all five: nearly every request has none of them.
+    if not (isinstance(asked, ScopeFields) and asked.lacks(_CONDITIONS)):
+        condition = precondition(asked, page)
+        if condition == 304:
+            code, fields, body = 304, page.not_modified_wire_fields, b""
+        else:
+            other = failed(page) if condition == 412 else partial(request, page, mint)
+            if other is not None:
+                code, fields, body = other.status, wire_form(other.fields), other.body
+    if request.method == "HEAD":
+        body = b""
     await send({"type": "http.response.start", "status": code, "headers": [*fields, *more]})
     await send({"type": "http.response.body", "body": body})
 

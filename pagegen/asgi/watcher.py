@@ -65,8 +65,11 @@ class Watcher:
         """Notice whether the application goes on after its last byte: it may commit that late."""
         if self._echo is not None:
             self._echo.cancel()
+        try:
+            self._echo = asyncio.get_running_loop().call_soon(self._hear)
+        except RuntimeError:  # a server on another kind of loop (trio): taken to go on
+            return
         self._goes_on = False
-        self._echo = asyncio.get_running_loop().call_soon(self._hear)
 
     def _hear(self) -> None:
         self._goes_on = True

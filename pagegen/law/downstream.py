@@ -39,6 +39,10 @@ def page_fields(head: ResponseHead, body: bytes, namespaces: Sequence[str]) -> F
     fields = storing.stored_fields(head)
     if not head.has("etag"):
         fields += (("ETag", validation.strong_etag(body, fields)),)
+    # Said here, so that a hit has nothing to look for. An application that says "none"
+    # is believed (RFC 9110 §14.3): its pages have no parts.
+    rangeable = head.status == 200 and not head.has("accept-ranges")
+    ranges = (("Accept-Ranges", "bytes"),) if rangeable else ()
     # A 204 has no length at all (RFC 9110 §8.6).
     length = () if head.status == 204 else (("Content-Length", str(len(body))),)
-    return (*fields, *added(head, namespaces), *length)
+    return (*fields, *added(head, namespaces), *ranges, *length)

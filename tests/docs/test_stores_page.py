@@ -12,8 +12,8 @@ import pytest
 from pagegen.stores import Capabilities, MemoryStore, NearStore, opening
 from pagegen.stores.codec import _HEAD, FORMAT
 from pagegen.stores.lmdb import LmdbStore
-from pagegen.stores.lmdb.beginning import SIZE_NOTICE
 from pagegen.stores.lmdb import store as lmdb_store
+from pagegen.stores.lmdb.beginning import SIZE_NOTICE
 from pagegen.stores.memcached import MemcachedStore, blocking
 from pagegen.stores.memory import DEFAULT_SIZE
 from pagegen.stores.names import Names

@@ -47,8 +47,26 @@ def test_a_page_is_sent_with_a_strong_validator_and_its_length() -> None:
         ("Content-Type", "text/html"),
         ("ETag", strong_etag(b"body", (("Content-Type", "text/html"),))),
         ("Cache-Control", "no-cache"),
+        ("Accept-Ranges", "bytes"),
         ("Content-Length", "4"),
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "expect"),
+    [
+        (200, (), ["bytes"]),
+        (200, (("accept-ranges", "none"),), ["none"]),
+        (200, (("Accept-Ranges", "bytes"),), ["bytes"]),
+        (203, (), []),
+        (404, (), []),
+    ],
+)
+def test_pages_that_have_parts_say_so_unless_the_application_spoke(
+    status: int, said: Fields, expect: list[str]
+) -> None:
+    fields = page_fields(ResponseHead(status, said), b"body", [])
+    assert [value for name, value in fields if name.lower() == "accept-ranges"] == expect
 
 
 @pytest.mark.parametrize("etag", ['"mine"', 'W/"mine"'])
