@@ -444,6 +444,7 @@ def test_nothing_of_lmdb_is_open_while_a_process_forks(store: LmdbStore) -> None
     assert tokens(store, "a") == (b"1",)
 
 
+@pytest.mark.untraced
 def test_forks_beside_busy_threads_harm_neither_side(store: LmdbStore) -> None:
     step(store.add_tokens({"a": b"1"}, 60))
     stop = threading.Event()

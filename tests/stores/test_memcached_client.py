@@ -272,6 +272,7 @@ def step_interrupted(
         return None
 
 
+@pytest.mark.untraced
 def test_signals_at_any_moment_never_shift_an_answer(shared_memcached: Memcached) -> None:
     def ring(*_: object) -> None:
         raise Interruption
