@@ -17,27 +17,16 @@ import pytest
 
 from pagegen import ConfigError
 from pagegen.errors import StoreError
-from pagegen.messages import StoredResponse
 from pagegen.stepping import step
 from pagegen.stores.lmdb import LmdbStore, environment, place, registry
 from pagegen.stores.lmdb import generation as generation_module
 from pagegen.stores.lmdb.eviction import LARGEST_SHARE, State
 from pagegen.stores.lmdb.generation import Generation, make
 from pagegen.testing import PATIENCE, FakeClock, StoreContract
+from tests.stores.test_memory import page, slot
 
 #: Tests are of promises, not of speed: writers wait long enough on a machine that is busy.
 PATIENT = 10.0
-
-
-def page(body: bytes = b"x", key: bytes = b"key") -> StoredResponse:
-    return StoredResponse(
-        key, ("ns",), (b"t" * 16,), 200, "200 OK", body, None, None, 0.0, 0.0, 1e12, 0.0,
-        (("Content-Type", "text/plain"),), ((b"content-type", b"text/plain"),), (), (),
-    )  # fmt: skip
-
-
-def slot(number: int) -> bytes:
-    return number.to_bytes(20, "big")
 
 
 def body(store: LmdbStore, number: int) -> bytes | None:

@@ -152,7 +152,6 @@ class BlockingClient:
         self._idle = []
         self._places = Semaphore(self._gate.server.pool)
         self._lookup.after_fork()
-        self._gate.after_fork()
 
     def _run(self, packet: Packet[T], until: float) -> T:
         places = self._places

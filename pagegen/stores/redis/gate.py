@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from redis.exceptions import (
@@ -52,13 +52,11 @@ class Gate:
     Call :meth:`enter` before an exchange, and :meth:`passed` or :meth:`judge` behind it.
     """
 
-    def __init__(self, server: Server, make_breaker: Callable[[], Breaker] = Breaker) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
         self.identity = Identity(server.name)
         self.counts: Counter[str] = Counter()
-        self._make_breaker = make_breaker
-        self._opened = 0
-        self.breaker = make_breaker()
+        self.breaker = Breaker(told=self._tell)
         self._said: set[str] = set()
 
     def enter(self) -> None:
@@ -70,8 +68,6 @@ class Gate:
 
     def passed(self) -> None:
         """The server answered."""
-        if self.breaker.is_open:
-            log.warning("Redis at %s answers again", self.server.name)
         self.breaker.succeeded()
 
     def judge(self, error: BaseException, *, late: bool = False) -> BaseException:
@@ -88,37 +84,31 @@ class Gate:
         elif not isinstance(error, Exception) or late:
             self.breaker.undecided()
         else:
-            self._failed(error)
+            self.counts["failures"] += 1
+            self.breaker.failed(self._explain(error))
         if not isinstance(error, Exception):
             return error
         return StoreError(f"Redis at {self.server.name}: {self._explain(error)}")
-
-    def after_fork(self) -> None:
-        """In the child: a lock that a thread of the parent held would stay taken for ever."""
-        self._opened += self.breaker.opened
-        self.breaker = self._make_breaker()
 
     def statistics(self) -> Mapping[str, int]:
         """All counters; the keys are always the same."""
         names = ("failures", "refused", "exhausted", "connections", "stale_connections")
         return {
             **{name: self.counts[name] for name in names},
-            "breaker_opened": self._opened + self.breaker.opened,
+            "breaker_opened": self.breaker.opened,
             "breaker_is_open": int(self.breaker.is_open),
             "identity_changes": self.identity.changes,
         }
 
-    def _failed(self, error: Exception) -> None:
-        self.counts["failures"] += 1
-        opened = self.breaker.opened
-        was_open = self.breaker.is_open
-        self.breaker.failed(self._explain(error))
-        if self.breaker.opened > opened and not was_open:
+    def _tell(self, failing: bool, cause: str) -> None:
+        if failing:
             log.warning(
                 "Redis at %s fails (%s): it is left alone, and asked from time to time",
                 self.server.name,
-                self._explain(error),
+                cause,
             )
+        else:
+            log.warning("Redis at %s answers again", self.server.name)
 
     def _explain(self, error: Exception) -> str:
         text = str(error) or ("it took too long" if isinstance(error, TimeoutError) else "")
