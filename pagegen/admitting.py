@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from .compression import compressed
 from .exchange import current
 from .flights import Outcome
-from .law import downstream, reuse, storing
+from .law import codings, downstream, freshening, storing, vary
 from .law.storing import Refusal
-from .messages import Fields, ResponseHead
+from .messages import Fields, ResponseHead, StoredResponse
 from .pages import stored_response
 from .state import State
 from .stores.base import Store
-from .verdicts import Admitted, Refused, Stale, Ticket
+from .variants import variant
+from .verdicts import Admitted, Plan, Refused, Stale, Ticket
+
+Codings = tuple[tuple[str, bytes], ...]
 
 #: Seconds for which an expired page stays where it is, so that a miss can say what became of it.
 #: Eviction takes it earlier when its place is wanted.
@@ -30,6 +34,7 @@ class Admission:
         self._store = store
         self._sources = state.sources
         self._counters = state.counters
+        self._variants = state.variants
 
     def refusal(self, ticket: Ticket, head: ResponseHead) -> Refusal | None:
         """Why this head can never be admitted; asked before the body, so none is collected."""
@@ -37,14 +42,26 @@ class Admission:
         length = storing.declared_length(head)
         if length is not None and length > plan.rule.body_limit:
             return Refusal.TOO_LARGE
-        return storing.refusal(head, plan.rule, plan.keyed, plan.namespaces, self._sources.now())
+        return storing.refusal(
+            head, plan.rule, plan.keyed, plan.namespaces, self._sources.now(), ticket.credentials
+        )
 
     def leaving_fields(self, ticket: Ticket, head: ResponseHead) -> Fields:
         """The fields of a response that leaves while it is still collected."""
-        plan = ticket.plan
-        return downstream.passing_fields(head, plan.rule, plan.namespaces)
+        return downstream.passing_fields(head, ticket.plan.rule)
 
-    async def admit(self, ticket: Ticket, head: ResponseHead, body: bytes) -> Admitted | Refused:
+    def worth_coding(self, ticket: Ticket, head: ResponseHead, length: int) -> bool:
+        """Whether a page is also to be kept in the codings of its rule."""
+        return bool(ticket.plan.rule.compress) and codings.worth_coding(head, length)
+
+    def coded(self, ticket: Ticket, body: bytes) -> Codings:
+        """The codings that a page is also kept in; takes some milliseconds."""
+        rule = ticket.plan.rule
+        return compressed(body, rule.compress, rule.body_limit - len(body))
+
+    async def admit(
+        self, ticket: Ticket, head: ResponseHead, body: bytes, coded: Codings = ()
+    ) -> Admitted | Refused:
         """Store a whole response under the tokens of its ticket, and hand it to those who wait."""
         plan = ticket.plan
         refusal = (
@@ -56,18 +73,39 @@ class Admission:
         if refusal is not None:
             return await self.abandon(ticket, refusal)
         now = self._sources.now()
-        page = stored_response(ticket, head, body, now)
-        windows = max(plan.rule.stale_while_revalidate, plan.rule.stale_if_error)
-        keep = page.fresh_until - now + windows + LINGER
+        target, names = self._target(ticket, head)
+        page = stored_response(target, ticket, head, body, now, coded)
         try:
             self._state.hurry(ticket.spent)
-            kept = await self._store.write_page(plan.slot, page, keep)
+            kept = await self._write(ticket, target, names, page, now)
         except Exception as error:
             self._state.store_failed(error)
             kept = False
         self._counters.count("admitted" if kept else "no-room")
-        self._state.settle(ticket, page)
-        return Admitted(page)
+        # What is stale when it comes is nobody else's page without asking the application.
+        self._state.settle(ticket, page if page.fresh_until > now else Outcome.REFUSED)
+        return Admitted(page, kept=kept, withheld=storing.withheld_fields(head))
+
+    def _target(self, ticket: Ticket, head: ResponseHead) -> tuple[Plan, tuple[str, ...]]:
+        """Where this response lives, and the names of the request fields that select it."""
+        resource = ticket.resource
+        if resource is None or not resource.rule.open:
+            return ticket.plan, ()
+        names = vary.selecting(head, resource.keyed) or ()
+        return variant(resource, names, ticket.seen.get), names
+
+    async def _write(
+        self, ticket: Ticket, target: Plan, names: tuple[str, ...], page: StoredResponse, now: float
+    ) -> bool:
+        windows = (page.stale_while_revalidate, page.stale_if_error, page.stale_if_unreachable)
+        keep = max(0.0, page.fresh_until - now) + max(windows) + LINGER
+        kept = await self._store.write_page(target.slot, page, keep)
+        if ticket.resource is not None and target.rule.open:
+            if names:
+                await self._variants.mark(self._store, ticket.resource, target, names, now, keep)
+            else:
+                self._variants.unlearn(ticket.resource)
+        return kept
 
     def _untagged(self, namespaces: Sequence[str]) -> Refusal | None:
         """A page tagged with what its rule does not declare could not be forgotten by it."""
@@ -76,32 +114,67 @@ class Admission:
             return Refusal.GROUPS
         return None
 
-    async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | Refused:
-        """Give the ticket's expired page a new lifetime after a 304 from the application.
+    async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | None:
+        """Give the ticket's page a new lifetime after a 304 from the application, under the tokens
+        of the ticket (RFC 9111 §4.3.4).
 
-        Its fields are updated by those of the 304 (RFC 9111 §3.2) and it is admitted anew, under
-        the tokens of the ticket.
+        None: the 304 is about another page, and the application has to be asked without condition.
+        What the 304 forbids to store is not stored, and still is this client's answer.
         """
-        old = ticket.fallback
-        if old is None:
-            return await self.abandon(ticket, Refusal.STATUS)
-        new = {name.lower() for name, _ in head.fields} - {"content-length", "content-encoding"}
-        kept = tuple(pair for pair in old.from_application() if pair[0].lower() not in new)
-        fresh = tuple(pair for pair in head.fields if pair[0].lower() in new)
-        updated = ResponseHead(old.status, (*kept, *fresh), old.status_line[4:])
-        return await self.admit(ticket, updated, old.body)
+        old = ticket.validating
+        if old is None or not freshening.selects(old, head):
+            return None
+        updated = freshening.updated(old, head)
+        outcome = await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old))
+        self._counters.count("validated")
+        if isinstance(outcome, Admitted):
+            return outcome
+        now = self._sources.now()
+        page = stored_response(ticket.plan, ticket, updated, old.body, now)
+        return Admitted(page, outcome.refusal)
+
+    async def consult(self, ticket: Ticket, head: ResponseHead) -> None:
+        """Use the answer to a HEAD for the page that a GET would get (RFC 9111 §4.3.5).
+
+        It is freshened when both agree. Otherwise it is not what the application has any more.
+        """
+        old = ticket.validating
+        if old is None or head.status != 200:
+            await self.abandon(ticket, Refusal.STATUS)
+        elif freshening.head_agrees(old, head):
+            updated = freshening.updated(old, head)
+            await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old))
+            self._counters.count("validated")
+        else:
+            await self._drop(ticket)
+            await self.abandon(ticket, Refusal.PARTIAL)
+
+    def _kept(self, ticket: Ticket, head: ResponseHead, old: StoredResponse) -> Codings:
+        return old.codings if self.worth_coding(ticket, head, len(old.body)) else ()
+
+    async def _drop(self, ticket: Ticket) -> None:
+        try:
+            await self._store.delete_page(ticket.plan.slot)
+        except Exception as error:
+            self._state.store_failed(error)
 
     def rescue(self, ticket: Ticket, error: Exception | None = None) -> Stale | None:
-        """The expired page that may stand in for a failing application (RFC 5861 §4).
+        """The expired page that may stand in for a failing application.
 
-        Those who wait get it too, each within its own window. An exception that stands for a
-        client error (frameworks raise 404 so) is no failure: None.
+        Without an ``error`` the application answered 5xx, which is for ``stale-if-error`` (RFC 5861
+        §4). An exception means that it cannot be reached (RFC 9111 §4.2.4); one that stands for a
+        client error (frameworks raise 404 so) is an answer: None.
         """
-        if ticket.fallback is None or reuse.stands_for_client_error(error):
+        page = self._state.refuge(ticket, error)
+        if page is None:
             return None
         self._counters.count(f"refused:{Refusal.FAILED}")
         self._state.settle(ticket, Outcome.RESCUED)
-        return self._state.stale(ticket.fallback, None)
+        return self._state.stale(page, None)
+
+    def replaces(self, ticket: Ticket, head: ResponseHead) -> bool:
+        """Whether an expired page is served in place of this answer of the application."""
+        return head.status >= 500 and self._state.refuge(ticket) is not None
 
     def decline(self, ticket: Ticket) -> None:
         """Give a ticket back unused: there is no room for another refresh."""

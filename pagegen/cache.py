@@ -10,12 +10,14 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from . import config, namespaces
+from .compression import check as check_coders
 from .config import Configuration, Settings
+from .debugging import DEFAULT_VALIDITY
 from .engine import Engine
 from .errors import ConfigError
 from .exchange import current
 from .identities import Identity
-from .messages import Request
+from .messages import GivenFields, Request
 from .parameters import check_keys
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
@@ -102,6 +104,11 @@ class PageCache:
     def _build(
         self, configuration: Configuration, store: Store | None, sources: Sources | None
     ) -> None:
+        for rule in configuration.book.rules:
+            try:
+                check_coders(rule.compress)
+            except ConfigError as error:
+                raise error.at(where=f'rule "{rule.name}"') from None
         try:
             opened = open_store(
                 configuration.settings,
@@ -170,6 +177,14 @@ class PageCache:
         """:meth:`inspect` without blocking an event loop."""
         return await self.on_loop.inspect(_imagined(path, query, **request))
 
+    def debug_header(self, seconds: float | str = DEFAULT_VALIDITY) -> tuple[str, str]:
+        """Name and value of a request header whose answer carries ``Cache-Status`` with the page's
+        key, whatever ``cache_status`` says. Signed with the site key; good for at most a day.
+
+        Raises ``ConfigError`` without a site key, ``ValueError`` for another time.
+        """
+        return self.engine.debug_header(seconds)
+
     def statistics(self) -> Mapping[str, int]:
         """Counters of this process since its start, by name."""
         return self.engine.statistics()
@@ -210,4 +225,5 @@ def _imagined(
     if "?" in path:
         raise ValueError(f"{path!r} holds a query: give it as query=")
     headers = {"host": host, **{name.lower(): value for name, value in (headers or {}).items()}}
-    return Request("GET", scheme, root, path, raw_path, query, headers, context or {})
+    fields = GivenFields(headers)
+    return Request("GET", scheme, root, path, raw_path, query, fields, context or {})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from os import PathLike, environ
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from .errors import ConfigError
 from .identities import Identity
@@ -49,6 +49,8 @@ class Settings:
         verb is begun for it within the first half only.
     release: any text that changes with a deployment; pages of another release are not ours.
     cache_status: send a ``Cache-Status`` field (RFC 9211) with every response.
+    date: ``"send"`` pages with the ``Date`` they were rendered at, ``"leave"`` the field to the
+        server, or ``"auto"``: send it unless the server adds one of its own.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
         Context, which name a request and not a page.
     max_wait: how long a request waits for another one that renders its page (nginx: 5 s).
@@ -63,6 +65,7 @@ class Settings:
     max_delay: str | float = "60ms"
     release: str = ""
     cache_status: bool = False
+    date: Literal["auto", "send", "leave"] = "auto"
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
     max_wait: str | float = 5.0
     max_waiters: int = 1000
@@ -81,6 +84,12 @@ class Settings:
             _expect(isinstance(getattr(self, name), str), name, "is not text", "Put it in quotes")
         _expect(
             isinstance(self.cache_status, bool), "cache_status", "is no switch", "Write true/false"
+        )
+        _expect(
+            self.date in ("auto", "send", "leave"),
+            "date",
+            "is no choice",
+            'Choose "auto", "send" or "leave"',
         )
         put = partial(object.__setattr__, self)
         put("patience", self._duration("max_wait", MAX_PATIENCE, "Give at most 5 minutes"))

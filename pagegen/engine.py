@@ -18,12 +18,15 @@ from collections.abc import Mapping
 
 from .admitting import Admission
 from .config import Configuration
+from .debugging import DEBUG_FIELD, DEBUG_NAME
 from .inspecting import inspect
 from .invalidating import Invalidator
+from .law import freshening
 from .looking import LookUp
 from .messages import Request
 from .sources import Sources
 from .state import State
+from .status import Tell
 from .stores.base import Store
 from .verdicts import Inspection, Ticket, Wait
 from .views import View
@@ -55,9 +58,13 @@ class Engine:
         admission = Admission(state, store)
         self.refusal = admission.refusal
         self.leaving_fields = admission.leaving_fields
+        self.worth_coding = admission.worth_coding
+        self.coded = admission.coded
         self.admit = admission.admit
         self.freshen = admission.freshen
+        self.consult = admission.consult
         self.rescue = admission.rescue
+        self.replaces = admission.replaces
         self.decline = admission.decline
         self.abandon = admission.abandon
         invalidator = Invalidator(state, store)
@@ -65,18 +72,34 @@ class Engine:
         self.settle = invalidator.settle
         self.forgotten_by = invalidator.forgotten_by
 
+    def tells(self, request: Request) -> Tell:
+        """How much the answer to this request says of the cache."""
+        debugger = self._state.debugger
+        if debugger.allows(request.fields.get(DEBUG_NAME), self._state.sources.now()):
+            return Tell.ALL
+        return Tell.OUTCOME if self.settings.cache_status else Tell.NOTHING
+
+    def debug_header(self, seconds: float | str) -> tuple[str, str]:
+        """See :meth:`pagegen.PageCache.debug_header`."""
+        return DEBUG_FIELD, self._state.debugger.field(seconds)
+
     def leave(self, _wait: Wait) -> None:
         """Somebody waits no longer; a :meth:`look_up` ``after`` it says so."""
         self._state.flights.left()
 
     def view(self, ticket: Ticket, request: Request) -> View:
         """What the handler of this forward may see."""
-        return self._state.planner.view(ticket.plan, request)
+        page = ticket.validating
+        asks = page is not None and request.method == "GET"
+        conditions = freshening.conditions(page) if page is not None and asks else ()
+        seen = self._state.planner.view(ticket.plan, request, conditions)
+        if ticket.plan.rule.open:
+            ticket.seen = dict(seen.fields)
+        return seen
 
     async def inspect(self, request: Request) -> Inspection:
         """What the cache holds for a request; changes nothing. Raises what the store raises."""
-        plan = self._state.planner.plan(request)
-        return await inspect(plan, self.store, self._state.sources.now)
+        return await inspect(request, self._state, self.store)
 
     def statistics(self) -> Mapping[str, int]:
         """Counters of this process, flights in the air and the store's own statistics."""

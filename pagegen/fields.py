@@ -1,16 +1,22 @@
 """Parsers for header field values. They never raise: what cannot be read is None or left out.
 
-Section numbers are RFC 9110's unless another is named.
+Section numbers are RFC 9110's unless another is named. Rules for what is seen in the wild:
+
+1. What can have one meaning only is read, though no grammar allows it (a date's extra spaces).
+2. What could mean two things is not read, and nothing in it may make a response fresher or open
+   what the application wanted closed.
+3. The work grows with the length of a value, never with its square: a pattern that repeats has one
+   way to read a text.
 """
 
 from __future__ import annotations
 
 import email.utils
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 import http_sf
 
@@ -22,19 +28,72 @@ MAX_VALUE: Final = 8192
 #: Servers refuse header sections of 16 to 64 kB; cookies are read up to this many characters.
 MAX_COOKIES: Final = 2 * MAX_VALUE
 
+#: An HTTP-date has 29 characters, that of the longest weekday 33; twice that leaves room for
+#: spaces.
+MAX_DATE: Final = 64
+
+#: Years of two digits from here on are of the last century. What they would mean in this one is
+#: over fifty years ahead of 2020 and of any clock before (§5.6.7), and "01-Jan-70" means the past.
+CENTURY: Final = 70
+
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+#: One member of a list, separators inside of quotes its own; a quote that nobody closes takes all
+#: that is left. A semicolon is a common slip for a comma.
+_MEMBER: Final = re.compile(r'(?:[^,;"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _DIRECTIVE: Final = re.compile(
-    r"""\s*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)          # name
-        (?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?  # value: quoted or plain
-        \s*(?:[,;]|$)                             # a semicolon is a common slip for a comma
+    r"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)                # name
+        (?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?[ \t]*   # argument: quoted or plain
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
-_CLOSING: Final = re.compile(r"no-store|no-cache|private|must-revalidate|proxy-revalidate|s-maxage")
-_SEPARATOR: Final = re.compile(r"[,;]")
+_QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
+#: What a directive of this name closes stays closed, however it is spelled.
+_CLOSING: Final = re.compile(
+    r"no-store|no-cache|private|must-revalidate|proxy-revalidate|s-maxage|max-age|min-fresh",
+    re.ASCII | re.IGNORECASE,
+)
+#: Directives that may name the fields they are about (RFC 9111 §5.2.2.4, §5.2.2.7).
+_QUALIFIED: Final = frozenset(("no-cache", "private"))
+#: Directives that open something, and only when they stand alone (RFC 9111 §5.2.2.3, §5.2.2.9).
+_OPENING: Final = frozenset(("must-understand", "public"))
+_FIRST: Final = re.compile(r"[ \t,]*([^,]*)")
+_TAGS: Final = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _DIGITS: Final = re.compile(r"[0-9]+")
 _RANGE: Final = re.compile(r"([0-9]+)-([0-9]*)|-([0-9]+)")
+
+_MONTHS: Final = [
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "may",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "oct",
+    "nov",
+    "dec",
+]
+_WEEKDAY: Final = (
+    r"(?:(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|mon|tue|wed|thu|fri|sat|sun)"
+    r"(?:,[ \t]*|[ \t]+))?"
+)
+_DAY: Final = r"(?P<day>[0-9]{1,2})"
+_MONTH: Final = rf"(?P<month>{'|'.join(_MONTHS)})"
+_TIME: Final = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}):(?P<second>[0-5][0-9]|60)"
+#: IMF-fixdate and rfc850-date. Only dashes, as of the latter, allow a year of two digits.
+_FIXDATE: Final = re.compile(
+    rf"{_WEEKDAY}{_DAY}(?:(?P<dash>-)|[ \t]+){_MONTH}(?(dash)-|[ \t]+)"
+    r"(?P<year>(?(dash)[0-9]{2}(?:[0-9]{2})?|[0-9]{4}))"
+    rf"[ \t]+{_TIME}[ \t]+(?P<zone>gmt|[+-](?:[01][0-9]|2[0-3])[0-5][0-9])",
+    re.ASCII | re.IGNORECASE,
+)
+_ASCTIME: Final = re.compile(
+    rf"{_WEEKDAY}{_MONTH}[ \t]+{_DAY}[ \t]+{_TIME}[ \t]+(?P<year>[0-9]{{4}})(?:[ \t]+gmt)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def tokens(value: str | None) -> tuple[str, ...]:
@@ -47,52 +106,142 @@ def tokens(value: str | None) -> tuple[str, ...]:
 def directives(value: str | None) -> dict[str, str | None]:
     """Directives of a ``Cache-Control`` value: name in lower case to argument (RFC 9111 §5.2).
 
-    Of a repeated directive the first one counts (RFC 9111 §4.2.1). What cannot be read is passed
-    over up to the next separator, so that rubbish never hides a ``no-store`` that follows it; a
-    value too long to be read to its end counts as one.
+    * Arguments are None where there is none, and the same text whether quoted or not.
+    * Of a repeated directive the first one counts (RFC 9111 §4.2.1), but ``no-cache`` and
+      ``private`` that name different fields, or once none, are about the whole response.
+    * A member that cannot be read still closes what it names, without argument: a ``max-age``
+      among them makes the response stale. It opens nothing.
+    * A value over ``MAX_VALUE`` is not read to its end: it counts as ``no-store``.
     """
     found: dict[str, str | None] = {}
     if not value:
         return found
     if len(value) > MAX_VALUE:
         found["no-store"] = None
-    position, end = 0, min(len(value), MAX_VALUE)
-    while position < end:
-        match = _DIRECTIVE.match(value, position, end)
+    for member in _MEMBER.finditer(value, 0, MAX_VALUE):
+        match = _DIRECTIVE.fullmatch(value, member.start(), member.end())
         if match is None:
-            separator = _SEPARATOR.search(value, position, end)
-            stop = end if separator is None else separator.start()
-            # A forgotten comma must not open what the application wanted closed.
-            for name in _CLOSING.findall(value[position:stop].lower()):
-                found.setdefault(name, None)
-            position = stop + 1
-            continue
-        argument = match[2] if match[2] is not None else match[3]
-        found.setdefault(match[1].lower(), argument)
-        position = match.end()
+            for name in _CLOSING.findall(member[0]):
+                _add(found, name.lower(), None)
+        else:
+            quoted = match[2]
+            argument = match[3] if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+            _add(found, match[1].lower(), argument)
     return found
+
+
+def _add(found: dict[str, str | None], name: str, argument: str | None) -> None:
+    if found.setdefault(name, argument) != argument and name in _QUALIFIED:
+        found[name] = None
+
+
+def field_names(argument: str | None) -> tuple[str, ...]:
+    """The fields that a qualified ``no-cache`` or ``private`` is about, in lower case.
+
+    Empty when there is no argument or any of it is no field name: then the directive is about the
+    whole response (RFC 9111 §5.2.2.4, §5.2.2.7).
+    """
+    names = tokens(argument)
+    return names if all(map(TOKEN.fullmatch, names)) else ()
+
+
+def targeted(value: str | None) -> Mapping[str, str | None] | None:
+    """Directives of a targeted field (RFC 9213 §2.1), as ``directives`` gives them.
+
+    None when it is empty or no dictionary (RFC 9651 §3.2): it is then as if it were not there. One
+    over ``MAX_VALUE`` says ``no-store``; to ignore it could open what it closed. A value that has
+    not the type of its directive is "", which is neither a number nor a field name; a false one
+    takes its directive away.
+    """
+    if value and len(value) > MAX_VALUE:
+        return {"no-store": None}
+    members = _structured(value, "dictionary")
+    if not isinstance(members, dict) or not members:
+        return None
+    found = {}
+    for name, member in members.items():
+        item = member[0] if isinstance(member, tuple) else member
+        if item is True or not (item is False or name in _OPENING):
+            found[name] = _argument(name, item)
+    return found
+
+
+def _argument(name: str, item: object) -> str | None:
+    """The text of a structured item that has the type of its directive (RFC 9213 §2.1)."""
+    if item is True:
+        return None
+    if isinstance(item, str):
+        # A quoted number is a String, and a number would have been an Integer.
+        return "" if delta_seconds(item) is not None else item
+    return str(item) if isinstance(item, int | http_sf.Token) and name not in _QUALIFIED else ""
 
 
 def delta_seconds(text: str | None) -> int | None:
     """A non-negative number of seconds (RFC 9111 §1.2.2); what overflows is 2^31."""
     if text is None or not _DIGITS.fullmatch(text := text.strip(" \t")):
         return None
-    return MAX_SECONDS if len(text) > 10 else min(int(text), MAX_SECONDS)
+    digits = text.lstrip("0")
+    return MAX_SECONDS if len(digits) > 10 else min(int(digits or "0"), MAX_SECONDS)
+
+
+def age(value: str | None) -> int | None:
+    """Seconds in an ``Age`` value (RFC 9111 §5.1): its first member, None if that is no number."""
+    match = _FIRST.match(value or "")
+    return delta_seconds(match[1]) if match else None
 
 
 def http_date(text: str | None) -> float | None:
-    """Seconds since the epoch of an HTTP-date in any of its three forms (§5.6.7)."""
-    if not text or len(text) > 64:
+    """Seconds since the epoch of an HTTP-date in any of its three forms (§5.6.7).
+
+    Read besides: any case (RFC 9111 §4.2), one digit for day and hour, several spaces or tabs, a
+    weekday that is missing or wrong, dashes around the month before a year of four digits, the
+    numeric zones of mail (RFC 5322 §3.3), and GMT behind asctime. A leap second is the second
+    before it: no date may become later (RFC 9111 §4.2).
+
+    None: a zone with any name but GMT, UTC too (RFC 9111 §4.2); no zone, but for asctime; two
+    digits for a year between spaces; days and hours that do not exist; anything before or behind.
+    """
+    text = (text or "").strip(" \t")
+    if len(text) > MAX_DATE:
         return None
+    match = _FIXDATE.fullmatch(text) or _ASCTIME.fullmatch(text)
+    return _moment(**match.groupdict()) if match else None
+
+
+def _moment(
+    day: str,
+    month: str,
+    year: str,
+    hour: str,
+    minute: str,
+    second: str,
+    zone: str = "gmt",
+    **_: str,
+) -> float | None:
+    number = int(year)
+    if len(year) == 2:
+        number += 1900 if number >= CENTURY else 2000
     try:
-        parts = email.utils.parsedate_tz(text)
-        if parts is None or not 1 <= parts[0] <= 9999:
-            return None
-        year, month, day, hour, minute, second = parts[:6]
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
+        moment = datetime(
+            number,
+            _MONTHS.index(month.lower()) + 1,
+            int(day),
+            int(hour),
+            int(minute),
+            min(int(second), 59),
+            tzinfo=UTC,
+        )
+    except ValueError:
         return None
-    return moment.timestamp() - (parts[9] or 0)
+    return moment.timestamp() - _offset(zone)
+
+
+def _offset(zone: str) -> int:
+    """Seconds that clocks of this zone are ahead of UTC."""
+    if not zone.startswith(("+", "-")):
+        return 0
+    seconds = int(zone[1:3]) * 3600 + int(zone[3:]) * 60
+    return -seconds if zone[0] == "-" else seconds
 
 
 def format_http_date(seconds: float) -> str:
@@ -119,7 +268,8 @@ def entity_tag(text: str | None) -> EntityTag | None:
 
 def entity_tags(value: str) -> tuple[EntityTag, ...]:
     """The entity tags of ``If-None-Match`` or ``If-Match``; malformed members are left out."""
-    return tuple(EntityTag(m[2], bool(m[1])) for m in _ENTITY_TAG.finditer(value[:MAX_VALUE]))
+    found = (entity_tag(member[0]) for member in _TAGS.finditer(value))
+    return tuple(tag for tag in found if tag)
 
 
 def byte_ranges(value: str) -> tuple[tuple[int | None, int | None], ...] | None:
@@ -167,14 +317,18 @@ def content_length(values: Iterable[str]) -> int | None:
 
 
 def cookies(value: str | None) -> tuple[tuple[str, str], ...]:
-    """Name and raw value of each cookie pair, in order, duplicates kept (RFC 6265 §4.2.1)."""
+    """Name and raw value of each cookie pair, in order, duplicates kept (RFC 6265 §4.2.1).
+
+    Spaces around both are no part of them: frameworks read them so, and who is asking must not be
+    overlooked for a space.
+    """
     if not value:
         return ()
     pairs = []
     for part in value[:MAX_COOKIES].split(";"):
-        name, separator, text = part.strip(" \t").partition("=")
-        if separator and name:
-            pairs.append((name, text))
+        name, separator, text = part.partition("=")
+        if separator and (name := name.strip()):
+            pairs.append((name, text.strip()))
     return tuple(pairs)
 
 
@@ -183,16 +337,19 @@ def strings(value: str | None) -> tuple[str, ...]:
 
     A list that does not parse is empty, as RFC 9651 §4.2 asks.
     """
+    members = _structured(value, "list")
+    if not isinstance(members, list):
+        return ()
+    items = (member[0] for member in members if isinstance(member, tuple))
+    # http_sf.Token is no str, so a bare token is no string here.
+    return tuple(item for item in items if isinstance(item, str))
+
+
+def _structured(value: str | None, kind: Literal["dictionary", "list"]) -> object:
+    """What http_sf reads, None when there is nothing or it does not parse."""
     if not value:
-        return ()
+        return None
     try:
-        members = http_sf.parse(value.encode("latin-1"), tltype="list")
+        return http_sf.parse(value.strip(" \t").encode("latin-1"), tltype=kind)
     except (ValueError, RecursionError):
-        return ()
-    found = []
-    for member in members if isinstance(members, list) else ():
-        item = member[0] if isinstance(member, tuple) else None
-        # http_sf.Token is no str, so a bare token is no string here.
-        if isinstance(item, str):
-            found.append(item)
-    return tuple(found)
+        return None

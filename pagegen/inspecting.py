@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .law import reuse
 from .law.reuse import Fitness
+from .messages import Request
+from .state import State
 from .stores.base import Store
-from .verdicts import Bypass, Inspection, Plan
+from .verdicts import Bypass, Inspection
 
 
-async def inspect(plan: Plan | Bypass, store: Store, now: Callable[[], float]) -> Inspection:
-    """Read the slot of a plan and judge it as a look-up would. Raises what the store raises."""
+async def inspect(request: Request, state: State, store: Store) -> Inspection:
+    """Read the slot of a request and judge it as a look-up would. Raises what the store raises."""
+    plan = state.planner.plan(request)
     if isinstance(plan, Bypass):
         return Inspection("uncacheable", reason=plan.reason)
-    page, tokens = await store.read(plan.slot, plan.namespaces)
-    moment = now()
+    plan, (page, tokens) = await state.variants.read(store, plan, request)
+    moment = state.sources.now()
     fitness = reuse.fitness(page, plan.key, tokens, moment)
     if page is None or fitness is Fitness.FOREIGN:
         return Inspection("absent", plan.rule.name, plan.namespaces)

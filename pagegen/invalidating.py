@@ -89,6 +89,14 @@ class Invalidator:
 
     def forgotten_by(self, request: Request, head: ResponseHead) -> tuple[str, ...]:
         """Namespaces that the answer to a write invalidates without code in its handler."""
-        names = unsafe.forgotten(self._book, request.method, request.path, head)
+        names = unsafe.forgotten(
+            self._book,
+            request.method,
+            request.path,
+            head,
+            scheme=request.scheme,
+            host=request.fields.get("host"),
+            root=request.root,
+        )
         self._remarks.invalidated(names)
         return names

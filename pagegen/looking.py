@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Final
 
 from .exchange import current
 from .flights import Outcome
-from .law import reuse
+from .law import freshening, reuse
 from .law.reuse import Fitness
+from .law.wishes import Wishes, wishes
 from .messages import Request, StoredResponse
 from .state import State
 from .stores.base import Reading, Store
-from .verdicts import Bypass, Forward, Hit, Plan, Reason, Stale, Ticket, Verdict, Wait
+from .variants import names_of, variant
+from .verdicts import Bypass, Forward, Hit, NotCached, Plan, Reason, Stale, Ticket, Verdict, Wait
+
+#: Request fields that tell of a person.
+_CREDENTIALS: Final = ("authorization", "cookie")
+_NONE: Final = frozenset[str]()
+
+
+@dataclass(slots=True, eq=False)
+class _Look:
+    """One look: what was asked, what the store had, and what that is worth."""
+
+    request: Request
+    resource: Plan
+    plan: Plan
+    reading: Reading
+    fitness: Fitness
+    asked: Wishes | None
+    after: Wait | None
+    began: float
+
+    @property
+    def expired(self) -> StoredResponse | None:
+        """The page, where it is over its lifetime and nothing worse."""
+        return self.reading.page if self.fitness is Fitness.EXPIRED else None
+
+    @property
+    def demanded(self) -> bool:
+        """Whether the page is fresh, and the request wants the application asked all the same."""
+        return self.fitness is Fitness.FRESH
+
+    @property
+    def current(self) -> StoredResponse | None:
+        """The page, if no namespace of it was forgotten: the application may find it good."""
+        usable = self.fitness in (Fitness.EXPIRED, Fitness.FRESH)
+        return self.reading.page if usable else None
 
 
 class LookUp:
@@ -24,6 +63,7 @@ class LookUp:
         self._store = store
         self._planner = state.planner
         self._flights = state.flights
+        self._variants = state.variants
         self._sources = state.sources
         self._counters = state.counters
         self._patience = state.settings.patience
@@ -37,62 +77,98 @@ class LookUp:
             self._flights.left()
         if self._state.owing(plan.namespaces):
             return self._state.bypass(Reason.OWED)
-        if after is not None:
-            result = after.flight.result
-            if isinstance(result, StoredResponse):
-                return self._hit(result, self._sources.now(), collapsed=True)
+        if after is not None and (landed := self._landed(after, request)) is not None:
+            return self._hit(landed, self._sources.now(), collapsed=True)
+        rule = plan.rule
+        asked = wishes(request.fields, reloads=rule.client_reload == "honour")
         landings = self._flights.landings
         began = self._sources.monotonic()
         try:
-            page, tokens = await self._store.read(plan.slot, plan.namespaces)
+            if rule.open:
+                target, reading = await self._variants.read(self._store, plan, request)
+            else:
+                target, reading = plan, await self._store.read(plan.slot, plan.namespaces)
+            page, tokens = reading
             now = self._sources.now()
-            fitness = reuse.fitness(page, plan.key, tokens, now)
-            if fitness is Fitness.FRESH and page is not None:
+            fitness = reuse.fitness(page, target.key, tokens, now)
+            if (fitness is Fitness.FRESH and page is not None) and (
+                asked is None or asked.accepts_fresh(page, now)
+            ):
                 return self._hit(page, now)
         except Exception as error:
             return self._state.store_failed(error)
-        if request.method == "HEAD":
-            return self._head_missed(page if fitness is Fitness.EXPIRED else None, plan)
-        verdict = await self._missed(plan, Reading(page, tokens), fitness, after, began)
+        look = _Look(request, plan, target, reading, fitness, asked, after, began)
+        verdict = self._as_asked(look) or await self._missed(look)
         if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
-            return await self._look_again(verdict)
+            return await self._look_again(verdict, look)
         return verdict
+
+    def _landed(self, after: Wait, request: Request) -> StoredResponse | None:
+        """The page of the flight that ended, if it is this request's."""
+        page = after.flight.result
+        if not isinstance(page, StoredResponse):
+            return None
+        plan = after.plan
+        if plan.rule.open:
+            plan = variant(plan, names_of(page, plan), request.fields.get)
+        return page if page.key == plan.key else None
 
     def _hit(self, page: StoredResponse, now: float, *, collapsed: bool = False) -> Hit:
         self._counters.count("collapsed" if collapsed else "hit")
-        return Hit(page, page.age(now), int(page.fresh_until - now), collapsed)
+        return Hit(page, page.age(now), floor(page.fresh_until - now), collapsed)
 
-    def _head_missed(self, expired: StoredResponse | None, plan: Plan) -> Stale | Bypass:
-        """HEAD renders nothing: it gets an expired page in its window, or passes untouched."""
-        if usable := self._usable(expired, plan.rule.stale_while_revalidate):
-            return self._state.stale(usable, None)
-        return self._state.bypass(Reason.HEAD_MISS)
+    def _as_asked(self, look: _Look) -> Verdict | None:
+        """What the request's own directives make of a look that found no page to serve at once."""
+        asked, expired = look.asked, look.expired
+        if asked is None:
+            return None
+        if expired is not None and asked.accepts_stale(expired, self._sources.now()):
+            return self._state.stale(expired, None)
+        if asked.only_if_cached:
+            self._counters.count("not-cached")
+            return NotCached()
+        return self._state.bypass(Reason.NO_STORE) if asked.no_store else None
 
-    async def _missed(
-        self,
-        plan: Plan,
-        reading: Reading,
-        fitness: Fitness,
-        after: Wait | None,
-        began: float,
-    ) -> Verdict:
-        expired = reading.page if fitness is Fitness.EXPIRED else None
+    async def _missed(self, look: _Look) -> Verdict:
+        if look.request.method == "HEAD" and look.current is None:
+            return self._state.bypass(Reason.HEAD_MISS)
         try:
-            self._state.hurry(self._sources.monotonic() - began)
-            generation = await self._generation(plan, reading.tokens)
+            self._state.hurry(self._sources.monotonic() - look.began)
+            generation = await self._generation(look.plan, look.reading.tokens)
         except Exception as error:
             return self._state.store_failed(error)
-        ticket = Ticket(
+        return self._embark(self._ticket(look, generation), look)
+
+    def _ticket(self, look: _Look, generation: tuple[bytes, ...]) -> Ticket:
+        plan, page, asked = look.plan, look.current, look.asked
+        head = look.request.method == "HEAD"
+        credentials = _NONE
+        if plan.rule.open:
+            get = look.request.fields.get
+            names = (name for name in _CREDENTIALS if name not in plan.keyed)
+            credentials = frozenset(name for name in names if get(name) is not None)
+        return Ticket(
             plan,
             generation,
             None,
             self._sources.now(),
-            cause="uri-miss" if fitness in (Fitness.ABSENT, Fitness.FOREIGN) else "stale",
-            changed=reuse.changed(reading.page, reading.tokens, fitness),
-            fallback=self._usable(expired, plan.rule.stale_if_error),
-            spent=self._sources.monotonic() - began,
+            cause=self._cause(look),
+            changed=reuse.changed(look.reading.page, look.reading.tokens, look.fitness),
+            fallback=look.expired if asked is None or not asked.no_cache else None,
+            validating=page if page is not None and (head or freshening.conditions(page)) else None,
+            resource=look.resource,
+            credentials=credentials,
+            forgives=(asked.stale_if_error or 0.0) if asked is not None else 0.0,
+            spent=self._sources.monotonic() - look.began,
         )
-        return self._embark(ticket, expired, after)
+
+    def _cause(self, look: _Look) -> str:
+        """RFC 9211's word for why this request goes forward (§2.2)."""
+        if look.demanded:
+            return "request"
+        if look.fitness not in (Fitness.ABSENT, Fitness.FOREIGN):
+            return "stale"
+        return "vary-miss" if look.plan is not look.resource else "uri-miss"
 
     async def _generation(self, plan: Plan, tokens: Sequence[bytes | None]) -> tuple[bytes, ...]:
         """The present tokens of all namespaces, minted where missing; raises if that fails."""
@@ -105,18 +181,19 @@ class LookUp:
         pairs = zip(plan.namespaces, tokens, strict=True)
         return tuple(added[name] if token is None else token for name, token in pairs)
 
-    def _embark(
-        self, ticket: Ticket, expired: StoredResponse | None, after: Wait | None
-    ) -> Verdict:
+    def _embark(self, ticket: Ticket, look: _Look) -> Verdict:
         """Lead a flight, follow one, or go alone."""
-        plan, now = ticket.plan, self._sources.monotonic()
-        usable = self._usable(expired, plan.rule.stale_while_revalidate)
+        plan, after, now = ticket.plan, look.after, self._sources.monotonic()
+        usable = self._usable(look)
+        if look.request.method == "HEAD":
+            return self._state.stale(usable, None) if usable else self._forward(ticket)
         exchange = current(self._state.realm)
         own_page = exchange is not None and exchange.leading == plan.slot
         if own_page or (after is not None and now >= after.deadline):
             return self._forward(ticket)
-        if ticket.fallback and after is not None and after.flight.result is Outcome.RESCUED:
-            return self._state.stale(ticket.fallback, None)
+        rescued = after is not None and after.flight.result is Outcome.RESCUED
+        if rescued and (page := self._state.refuge(ticket)) is not None:
+            return self._state.stale(page, None)
         if usable and self._flights.stumbled(plan.slot):
             return self._state.stale(usable, None)
         flight, leads = self._flights.join(plan.slot, ticket.generation)
@@ -126,23 +203,26 @@ class LookUp:
                 return self._forward(ticket)
             # A page that was refused a moment ago is not refreshed at every request.
             return self._state.stale(usable, ticket if flight is not None else None)
-        if usable:
+        if usable or look.asked is not None:
+            # Whoever wants the application asked does not wait for what was asked before.
             if flight is not None:
                 self._flights.left()
-            return self._state.stale(usable, None)
+            return self._state.stale(usable, None) if usable else self._forward(ticket)
         if flight is None:
             self._counters.count("bench-full")
             return self._forward(ticket)
         deadline = after.deadline if after else now + self._patience
         self._counters.count("wait")
-        return Wait(flight, plan, deadline)
+        return Wait(flight, look.resource, deadline)
 
-    async def _look_again(self, verdict: Forward | Stale) -> Verdict:
+    async def _look_again(self, verdict: Forward | Stale, look: _Look) -> Verdict:
         """After getting the lock, look again: a flight landed between our read and our own flight,
         and its page may be the one that we are about to render.
         """
         ticket = verdict.ticket
         if ticket is None or ticket.flight is None or self._state.is_late(ticket.spent):
+            return verdict
+        if look.demanded:
             return verdict
         plan = ticket.plan
         try:
@@ -155,14 +235,17 @@ class LookUp:
         now = self._sources.now()
         if page is None or reuse.fitness(page, plan.key, tokens, now) is not Fitness.FRESH:
             return verdict
+        if look.asked is not None and not look.asked.accepts_fresh(page, now):
+            return verdict
         self._state.settle(ticket, page if tokens == ticket.generation else Outcome.FAILED)
         return self._hit(page, now)
 
-    def _usable(self, expired: StoredResponse | None, window: float) -> StoredResponse | None:
-        """The expired page while it is within its stale window (RFC 5861)."""
-        if expired is None or not reuse.may_be_stale(expired, window, self._sources.now()):
+    def _usable(self, look: _Look) -> StoredResponse | None:
+        """The expired page while it may be served and refreshed behind it (RFC 5861 §3)."""
+        page, now = look.expired, self._sources.now()
+        if page is None or not reuse.within(page, page.stale_while_revalidate, now):
             return None
-        return expired
+        return page if look.asked is None or look.asked.bears_stale(page, now) else None
 
     def _forward(self, ticket: Ticket) -> Forward:
         self._counters.count("forward")

@@ -6,12 +6,17 @@ fields are asked for in lower case; response fields keep the case that the appli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Fields = tuple[tuple[str, str], ...]
 WireFields = tuple[tuple[bytes, bytes], ...]
+
+
+#: Methods whose pages are cached, and those whose answers never invalidate (RFC 9110 §9.2.1).
+CACHED_METHODS: Final = ("GET", "HEAD")
+SAFE_METHODS: Final = frozenset((*CACHED_METHODS, "OPTIONS", "TRACE", "QUERY"))
 
 
 def wire_form(fields: Fields) -> WireFields:
@@ -30,6 +35,17 @@ class RequestFields(Protocol):
 
     def get(self, name: str) -> str | None:
         """The combined value of a field (name in lower case), None when there is none."""
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """Name (in lower case) and combined value of each field."""
+
+
+class GivenFields(dict[str, str]):
+    """Request fields that are there as a mapping, names in lower case."""
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """See :class:`RequestFields`."""
+        return self.items()
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +102,11 @@ class StoredResponse:
 
     All a hit sends is made here once, at admission: header tuples in the form of each front, and
     those of the 304 that stands for the page. Times are seconds since the epoch; ``initial_age``
-    is what caches in front of the application had already added (RFC 9111 §4.2.3).
+    is how old the response was when it came (RFC 9111 §4.2.3). ``date`` is the ``Date`` it came
+    with, ``control`` its ``Pagegen-Cache-Control``, which no client gets. The ``stale_`` windows are seconds past ``fresh_until`` within which it may be served
+    while one refresh runs, in place of an error, and when the application cannot be reached; 0
+    where the response forbids it. ``codings`` are content codings that the body is also kept in,
+    each with its bytes; ``forms`` remembers what is sent of the page in each of them.
     """
 
     key: bytes
@@ -106,6 +126,13 @@ class StoredResponse:
     not_modified_fields: Fields
     not_modified_wire_fields: WireFields
     own_fields: int = 0
+    date: str = ""
+    control: str = ""
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    stale_if_unreachable: float = 0.0
+    codings: tuple[tuple[str, bytes], ...] = ()
+    forms: dict[str | None, StoredResponse] = field(default_factory=dict, repr=False)
 
     def from_application(self) -> Fields:
         """The fields that the application itself sent: the first ``own_fields`` of all."""
@@ -123,4 +150,7 @@ class StoredResponse:
         # The fields stand here as text and as bytes; a short str or bytes object has about
         # 50 bytes of its own and a pair 56.
         fields = 2 * text + strings * 2 * 50 + strings * 56
-        return len(self.body) + len(self.key) + fields + names + 600
+        coded = sum(len(body) for _, body in self.codings)
+        # Each form has fields of its own.
+        fields *= 2 + len(self.codings) if self.codings else 1
+        return len(self.body) + coded + len(self.key) + fields + names + 600

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from .fields import http_date
-from .law import downstream, freshness, storing, validation
+from .fields import format_http_date, http_date
+from .law import downstream, freshness, staleness, storing, validation
+from .law.said import OWN
 from .messages import Fields, ResponseHead, StoredResponse, wire_form
-from .verdicts import Ticket
+from .rules import Rule
+from .verdicts import Plan, Ticket
 
 
-def stored_response(ticket: Ticket, head: ResponseHead, body: bytes, now: float) -> StoredResponse:
-    """The page that this response becomes under its ticket's tokens; ``now`` in seconds."""
-    plan = ticket.plan
-    lifetime = freshness.lifetime(head, plan.rule, now) or 0.0
-    age = freshness.initial_age(head)
-    fields = downstream.page_fields(head, body, plan.namespaces)
+def stored_response(
+    plan: Plan,
+    ticket: Ticket,
+    head: ResponseHead,
+    body: bytes,
+    now: float,
+    codings: tuple[tuple[str, bytes], ...] = (),
+) -> StoredResponse:
+    """The page that this response becomes in the slot of ``plan``, under its ticket's tokens;
+    ``now`` in seconds.
+    """
+    age = freshness.initial_age(head, now, max(0.0, now - ticket.started))
+    windows = staleness.windows(head, plan.rule)
+    fields = downstream.page_fields(head, body, plan.rule)
     conditional = validation.not_modified_fields(fields)
     return StoredResponse(
         key=plan.key,
@@ -28,14 +38,37 @@ def stored_response(ticket: Ticket, head: ResponseHead, body: bytes, now: float)
         last_modified=http_date(_first(fields, "last-modified")),
         stored_at=now,
         initial_age=age,
-        fresh_until=now + lifetime - age,
+        fresh_until=_fresh_until(head, plan.rule, now, age),
         render_seconds=max(0.0, now - ticket.started),
         fields=fields,
         wire_fields=wire_form(fields),
         not_modified_fields=conditional,
         not_modified_wire_fields=wire_form(conditional),
         own_fields=len(storing.stored_fields(head)),
+        date=_date(head, now),
+        codings=codings,
+        control=head.get(OWN) or "",
+        stale_while_revalidate=windows.revalidate,
+        stale_if_error=windows.error,
+        stale_if_unreachable=windows.unreachable,
     )
+
+
+def _fresh_until(head: ResponseHead, rule: Rule, now: float, age: float) -> float:
+    """When the page expires. What says nothing of it has expired when it comes."""
+    lifetime = freshness.lifetime(head, rule, now)
+    if lifetime is None:
+        return now
+    if rule.lifetimes.get(head.status) is not None:
+        # A rule's time counts from the storing: slow pages may have a short one.
+        age = freshness.upstream_age(head, now)
+    return now + lifetime - age
+
+
+def _date(head: ResponseHead, now: float) -> str:
+    """The application's ``Date``, or the moment its response came (RFC 9110 §6.6.1)."""
+    said = head.get("date")
+    return said if said is not None and http_date(said) is not None else format_http_date(now)
 
 
 def _first(fields: Fields, wanted: str) -> str | None:

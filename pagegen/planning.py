@@ -17,7 +17,8 @@ from urllib.parse import quote, unquote_to_bytes
 from . import queries
 from .identification import DoubtError, Identifier, one_cookie
 from .keys import KEY_FORMAT, encode, slot
-from .messages import Request
+from .law.unsafe import url_namespace
+from .messages import Fields, Request
 from .namespaces import is_name
 from .patterns import Values
 from .queries import Query
@@ -103,6 +104,7 @@ class _Target:
     head: bytes
     query: str
     values: Mapping[str, str]
+    own: str
 
 
 class Planner:
@@ -160,7 +162,7 @@ class Planner:
         if "websocket" in (get("upgrade") or "").lower():
             return _BYPASS[Reason.UPGRADE]
         plan = target if isinstance(target, Plan) else self._complete(target, request)
-        if get("authorization") is not None and isinstance(plan, Plan) and not _answers(plan):
+        if get("authorization") is not None and isinstance(plan, Plan) and not _allows(plan):
             return _BYPASS[Reason.AUTHORIZATION]
         return plan
 
@@ -201,6 +203,7 @@ class Planner:
             self._key_head(request, rule, host.lower(), query),
             query.text,
             _named(values, query),
+            url_namespace(host, request.root + request.path),
         )
 
     def _key_head(self, request: Request, rule: Rule, host: str, query: Query) -> bytes:
@@ -258,6 +261,8 @@ class Planner:
         for who in people:
             values[f"identity.{who.name}"] = "" if who.value is None else str(who.value)
         namespaces = tuple(template.render(values) for template in rule.templates)
+        if rule.own_url:
+            namespaces += (target.own,)
         if not all(map(is_name, namespaces)):
             # A page that nobody could forget by name.
             return _BYPASS[Reason.NAMESPACE]
@@ -267,14 +272,16 @@ class Planner:
             keyed.add("cookie")
         return Plan(rule, key, slot(key), namespaces, frozenset(keyed), inputs)
 
-    def view(self, plan: Plan, request: Request) -> View:
+    def view(self, plan: Plan, request: Request, conditions: Fields = ()) -> View:
         """What the handler of this request may see."""
-        return view(plan, request, self._passthrough)
+        return view(plan, request, self._passthrough, conditions)
 
 
-def _answers(plan: Plan) -> bool:
-    """Whether an identity of this plan was found in, or reveals, the Authorization field."""
-    return any(
+def _allows(plan: Plan) -> bool:
+    """Whether an identity of this plan was found in, or reveals, the Authorization field; or the
+    law decides by the response (RFC 9111 §3.5).
+    """
+    return plan.rule.open or any(
         source.kind == "header" and source.target == "authorization"
         for who in plan.inputs.people
         for source in who.shown
@@ -284,6 +291,6 @@ def _answers(plan: Plan) -> bool:
 def _named(values: Values, query: Query) -> dict[str, str]:
     named = {f"path.{name}": value for name, value in values}
     for name, read in query.values:
-        if len(read) == 1:
+        if len(read) == 1 and name[:1] not in ("", "&"):
             named[f"query.{name}"] = read[0]
     return named

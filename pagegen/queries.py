@@ -58,16 +58,30 @@ def _pairs(raw: str) -> list[tuple[str, str]] | None:
     return found
 
 
+def _verbatim(raw: str) -> Query | None:
+    """A query that is keyed as it came, and that the handler sees so."""
+    if len(raw) > MAX_LENGTH or not raw.isascii() or not raw.isprintable():
+        return None
+    return Query((("", (raw,)),), raw)
+
+
 def canonical(raw: str, rule: Rule) -> Query | None:
     """The canonical query of a request under a rule, None when the request is a bypass."""
+    if rule.other_query == "key" and not rule.parameters and not rule.drop_query:
+        return _verbatim(raw)
     pairs = _pairs(raw)
     if pairs is None:
         return None
     given: dict[str, list[str]] = {name: [] for name in rule.parameters}
+    others = []
     for name, value in pairs:
         if name in given:
             given[name].append(value)
-        elif not rule.drops(name):
+        elif rule.drops(name):
+            continue
+        elif rule.other_query == "key":
+            others.append((name, value))
+        else:
             return None
     values = []
     for name, parameter in rule.parameters.items():
@@ -75,7 +89,10 @@ def canonical(raw: str, rule: Rule) -> Query | None:
         if read is None:
             return None
         values.append((name, read))
+    values += [(f"&{name}", (value,)) for name, value in others]
     text = "&".join(
-        f"{quote(name, safe='')}={quote(value, safe='')}" for name, many in values for value in many
+        f"{quote(name.removeprefix('&'), safe='')}={quote(value, safe='')}"
+        for name, many in values
+        for value in many
     )
     return Query(tuple(values), text) if len(text) <= MAX_LENGTH else None

@@ -8,8 +8,9 @@ from typing import Final
 
 from .errors import ConfigError
 from .identities import Identity
+from .messages import CACHED_METHODS
 from .patterns import PathIndex, Values
-from .rules import CACHED_METHODS, Invalidates, Rule
+from .rules import Invalidates, Rule
 
 #: Tokens live at least this long (seconds). One that goes before its pages makes them misses.
 MIN_TOKEN_TTL: Final = 30 * 86_400.0
@@ -60,13 +61,15 @@ class RuleBook:
         return rules[position], index.values(position, path)
 
     def has(self, namespace: str) -> bool:
-        """Whether a page of any rule can have this namespace."""
-        return any(_fits(literals, namespace) for literals in self._shapes)
+        """Whether a page of any rule can have this namespace; each has that of its URL."""
+        return namespace.startswith("url:") or any(
+            _fits(literals, namespace) for literals in self._shapes
+        )
 
     def token_ttl(self) -> float:
         """Seconds for tokens to live: twice as long as any rule lets a page be served."""
         stays = (
-            (ttl or 0.0) + max(rule.stale_while_revalidate, rule.stale_if_error)
+            (ttl or 0.0) + max(rule.stale_while_revalidate or 0.0, rule.stale_if_error or 0.0)
             for rule in self.rules
             for ttl in rule.lifetimes.values()
         )

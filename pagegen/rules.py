@@ -6,34 +6,28 @@ rules say about each other and about identities is checked by :mod:`pagegen.rule
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from .errors import ConfigError, NamespaceError
-from .fields import TOKEN
-from .identities import names_the_request
-from .namespaces import Template, parse
+from . import messages
+from . import readers as read
+from .errors import ConfigError
+from .messages import CACHED_METHODS
+from .namespaces import Template
 from .parameters import KeyedField, Parameter, declared
 from .patterns import PathPattern, parse_pattern
-from .units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
 
 PUBLIC: Final = "public"
-#: Methods whose pages are cached, and those whose answers never invalidate (RFC 9110 §9.2.1).
-CACHED_METHODS: Final = ("GET", "HEAD")
-SAFE_METHODS: Final = frozenset((*CACHED_METHODS, "OPTIONS", "TRACE", "QUERY"))
+SAFE_METHODS: Final = messages.SAFE_METHODS
 UNSAFE_METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
+#: Content codings that pages may be kept in, best first.
+CODINGS: Final = ("zstd", "br", "gzip")
+#: Statuses without a page of their own: a part of one, and word that it has not changed.
+PARTS: Final = frozenset((206, 304))
 # A page over this size costs more to keep than most are worth; memcached's items end here too.
 DEFAULT_MAX_BODY: Final = 2**20
-
-#: Query parameters that tell where a visitor came from and that no page depends on.
-QUERY_PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
-    "@tracking": (
-        "utm_*", "fbclid", "gclid", "gbraid", "wbraid", "dclid", "gclsrc", "msclkid", "twclid",
-        "ttclid", "li_fat_id", "igshid", "yclid", "mc_cid", "mc_eid", "_ga", "_gl", "srsltid",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +40,27 @@ class Rule:
     methods: GET, HEAD or both.
     namespaces: templates over path, query and identity values. A name that two of these have is
         written ``{path.user}``, ``{query.user}`` or ``{identity.user}``.
+    mode: ``"keyed"``: the handler sees what the page is keyed by, and nothing else. ``"http"``: a
+        plain shared cache (RFC 9111): the handler sees the request's fields, and the response's own
+        ``Vary`` says which of them select. Absent, a rule that states nothing but path, name,
+        methods and ``share = "public"`` is ``http``, others are ``keyed``.
     ttl: seconds, text such as ``"7d"``, or a table from status to these. None: the response's own
-        headers decide. Only listed statuses are stored; without a table only 200.
+        headers decide. Only listed statuses are stored; without a table only 200, in mode ``http``
+        all that RFC 9111 lets be stored.
     swr, sie: how long past its ttl an expired (never an invalidated) page may be served while one
-        refresh runs behind it, or when the application fails (RFC 5861). Same forms as ttl.
+        refresh runs behind it, or when the application fails (RFC 5861). Same forms as ttl. None:
+        the response's own headers decide.
+    heuristic: the longest time for which a page that says nothing of its lifetime is taken to be
+        fresh, by a tenth of the age of its ``Last-Modified`` (RFC 9111 §4.2.2). None: never.
+    client_reload: ``"honour"`` what requests say in ``Cache-Control`` (RFC 9111 §5.2.1), such as
+        reloading browsers, or ``"ignore"`` it.
+    own_url: whether a successful write to the page's own URL forgets it (RFC 9111 §4.4). False
+        saves a token per URL, where nothing is ever written to it.
+    compress: content codings that pages are also kept in: ``"gzip"``, ``"br"``, ``"zstd"``.
     max_body: larger bodies pass through unstored.
     query, headers, cookies: what the page depends on; the handler sees nothing else.
-    other_query: ``"bypass"`` or ``"drop"`` (out of key and request) for undeclared parameters.
+    other_query: what becomes of undeclared parameters: ``"bypass"``, ``"drop"`` (out of key and
+        request) or ``"key"`` (as they came). Absent: ``"key"`` in mode ``http``, else ``"bypass"``.
     drop_query: names, ``prefix*`` or presets (``@tracking``) that are dropped in any case.
     passthrough: headers (or ``environ:KEY``, ``scope:KEY``) the handler sees although they are not
         keyed. They must not change the page.
@@ -65,14 +73,19 @@ class Rule:
     share: str | Sequence[str] | None = None
     methods: Sequence[str] = CACHED_METHODS
     namespaces: Sequence[str] = ()
+    mode: Literal["keyed", "http"] | None = None
     ttl: str | float | Mapping[Any, str | float] | None = None
-    swr: str | float = 0.0
-    sie: str | float = 0.0
+    swr: str | float | None = None
+    sie: str | float | None = None
+    heuristic: str | float | None = None
+    client_reload: Literal["honour", "ignore"] = "honour"
+    own_url: bool = True
+    compress: Sequence[str] = ()
     max_body: str | int = DEFAULT_MAX_BODY
     query: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, Any] = field(default_factory=dict)
     cookies: Mapping[str, Any] = field(default_factory=dict)
-    other_query: Literal["bypass", "drop"] = "bypass"
+    other_query: Literal["bypass", "drop", "key"] | None = None
     drop_query: Sequence[str] = ()
     passthrough: Sequence[str] = ()
     set_cookie: Literal["refuse", "drop"] = "refuse"
@@ -81,8 +94,10 @@ class Rule:
     identities: tuple[str, ...] = field(init=False, repr=False, compare=False)
     templates: tuple[Template, ...] = field(init=False, repr=False, compare=False)
     lifetimes: Mapping[int, float | None] = field(init=False, repr=False, compare=False)
-    stale_while_revalidate: float = field(init=False, repr=False, compare=False)
-    stale_if_error: float = field(init=False, repr=False, compare=False)
+    open: bool = field(init=False, repr=False, compare=False)
+    heuristic_limit: float | None = field(init=False, repr=False, compare=False)
+    stale_while_revalidate: float | None = field(init=False, repr=False, compare=False)
+    stale_if_error: float | None = field(init=False, repr=False, compare=False)
     body_limit: int = field(init=False, repr=False, compare=False)
     parameters: Mapping[str, Parameter] = field(init=False, repr=False, compare=False)
     keyed_headers: Mapping[str, KeyedField] = field(init=False, repr=False, compare=False)
@@ -95,6 +110,12 @@ class Rule:
             _build_rule(self)
         except ConfigError as error:
             raise error.at(where=f'rule "{self.name or self.path}"') from None
+
+    def stores(self, status: int) -> bool:
+        """Whether pages of this status are stored at all; the law may still refuse them."""
+        return status in self.lifetimes or (
+            self.open and 200 <= status <= 599 and status not in PARTS
+        )
 
     def drops(self, name: str) -> bool:
         """Whether an undeclared query parameter of this name is taken out of key and request."""
@@ -122,12 +143,12 @@ class Invalidates:
         put = _setter(self)
         try:
             put("pattern", parse_pattern(self.path))
-            put("methods", _methods(self.methods, safe=False))
-            names = texts(self.namespaces, "namespaces")
+            put("methods", read.methods(self.methods, safe=False))
+            names = read.texts(self.namespaces, "namespaces")
             if not names:
                 raise ConfigError("forgets nothing", "List at least one", field="namespaces")
             known = {"path": self.pattern.parameters}
-            put("templates", _templates(names, known, "a path parameter"))
+            put("templates", read.templates(names, known, "a path parameter"))
         except ConfigError as error:
             raise error.at(where=f'invalidates "{self.name or self.path}"') from None
 
@@ -142,145 +163,50 @@ def _build_rule(rule: Rule) -> None:
         raise ConfigError(f"{rule.name!r} is not text", "Put it in quotes", field="name")
     put("pattern", parse_pattern(rule.path))
     put("name", rule.name or rule.path)
-    put("methods", _methods(rule.methods, safe=True))
+    put("methods", read.methods(rule.methods, safe=True))
     put("parameters", declared(Parameter, "query", rule.query))
     put("keyed_headers", declared(KeyedField, "headers", rule.headers))
     put("keyed_cookies", declared(KeyedField, "cookies", rule.cookies))
-    put("passthrough", _passthrough(rule))
-    put("drop_query", texts(rule.drop_query, "drop_query"))
-    put("dropped", _dropped(rule.drop_query))
-    put("lifetimes", _lifetimes(rule.ttl))
-    put("stale_while_revalidate", _duration(rule.swr, "swr"))
-    put("stale_if_error", _duration(rule.sie, "sie"))
-    put("body_limit", _size(rule.max_body, "max_body"))
+    put("passthrough", read.passthrough(rule.passthrough))
+    put("drop_query", read.texts(rule.drop_query, "drop_query"))
+    put("dropped", read.dropped(rule.drop_query))
+    put("lifetimes", read.lifetimes(rule.ttl))
+    put("stale_while_revalidate", read.maybe(rule.swr, "swr"))
+    put("stale_if_error", read.maybe(rule.sie, "sie"))
+    put("heuristic_limit", read.maybe(rule.heuristic, "heuristic"))
+    put("compress", read.texts(rule.compress, "compress"))
+    for coding in rule.compress:
+        read.choice(coding, "compress", CODINGS)
+    put("body_limit", read.size(rule.max_body, "max_body"))
     put("identities", _share(rule))
-    _choice(rule, "other_query", ("bypass", "drop"))
-    _choice(rule, "set_cookie", ("refuse", "drop"))
-    put("namespaces", texts(rule.namespaces, "namespaces"))
+    read.choice(rule.client_reload, "client_reload", ("honour", "ignore"))
+    put("open", _is_open(rule))
+    put("other_query", rule.other_query or ("key" if rule.open else "bypass"))
+    read.choice(rule.other_query, "other_query", ("bypass", "drop", "key"))
+    read.choice(rule.set_cookie, "set_cookie", ("refuse", "drop"))
+    put("namespaces", read.texts(rule.namespaces, "namespaces"))
     put("templates", _rule_templates(rule))
-    if not isinstance(rule.cache, bool):
-        raise ConfigError(f"{rule.cache!r} is neither true nor false", "Write one", field="cache")
+    for name in ("cache", "own_url"):
+        value = getattr(rule, name)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{value!r} is neither true nor false", "Write one", field=name)
     put("fingerprint", _fingerprint(rule))
 
 
-def texts(values: object, place: str) -> tuple[str, ...]:
-    """A tuple of strings from any sequence of them; raises ``ConfigError`` (field ``place``)."""
-    if isinstance(values, str) or not isinstance(values, Sequence):
-        raise ConfigError(f"{values!r} is no list", 'Write a list such as ["a"]', field=place)
-    for value in values:
-        if not isinstance(value, str):
-            raise ConfigError(f"{value!r} is not text", "Put it in quotes", field=place)
-    return tuple(values)
-
-
-def _methods(given: object, *, safe: bool) -> tuple[str, ...]:
-    methods = texts(given, "methods")
-    for method in methods:
-        if safe and method not in CACHED_METHODS:
-            raise ConfigError(
-                f"{method!r} is not cached",
-                "Only GET and HEAD are; writes belong into [[invalidates]]",
-                field="methods",
-            )
-        if not safe and (method.upper() in SAFE_METHODS or not TOKEN.fullmatch(method)):
-            raise ConfigError(
-                f"{method!r} is no unsafe method",
-                "List methods that write, such as POST, PUT, PATCH, DELETE",
-                field="methods",
-            )
-        if method != method.upper():
-            raise ConfigError(
-                f"{method!r} is not in capitals", f'Write "{method.upper()}"', field="methods"
-            )
-    if not methods:
-        raise ConfigError("no method", "List at least one, or leave the key out", field="methods")
-    return methods
-
-
-def _passthrough(rule: Rule) -> tuple[str, ...]:
-    for entry in (names := texts(rule.passthrough, "passthrough")):
-        context, _, key = entry.partition(":")
-        if context in ("environ", "scope") and key and not names_the_request(key):
-            continue
-        if (
-            not TOKEN.fullmatch(entry)
-            or entry != entry.lower()
-            or entry in ("cookie", "authorization", "range", "host")
-        ):
-            raise ConfigError(
-                f"{entry!r} cannot pass through",
-                'Name a header in lower case, "environ:KEY" or "scope:KEY"; what a page depends '
-                "on belongs into headers, cookies or an identity",
-                field="passthrough",
-            )
-    return names
-
-
-def _dropped(entries: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
-    exact: set[str] = set()
-    prefixes: set[str] = set()
-    for entry in entries:
-        if entry.startswith("@") and entry not in QUERY_PRESETS:
-            known = ", ".join(QUERY_PRESETS)
-            raise ConfigError(f"no preset {entry!r}", f"There is {known}", field="drop_query")
-        for name in QUERY_PRESETS.get(entry, (entry,)):
-            stem = name.removesuffix("*")
-            if not stem or "*" in stem:
-                raise ConfigError(
-                    f"{entry!r} cannot be read",
-                    'Write a name, "prefix*" or a preset; other_query = "drop" drops all',
-                    field="drop_query",
-                )
-            (prefixes if name.endswith("*") else exact).add(stem)
-    return frozenset(exact), tuple(sorted(prefixes))
-
-
-def _duration(value: object, place: str) -> float:
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise ConfigError(str(error), DURATION_REMEDY, field=place) from None
-
-
-def _size(value: object, place: str) -> int:
-    try:
-        return parse_size(value)
-    except ValueError as error:
-        raise ConfigError(str(error), SIZE_REMEDY, field=place) from None
-
-
-def _ttl(value: object, place: str) -> float:
-    seconds = _duration(value, place)
-    if seconds == 0:
+def _is_open(rule: Rule) -> bool:
+    """Whether the handler sees the whole request: stated, or nothing else is."""
+    keyed = [name for name in ("query", "headers", "cookies", "namespaces") if getattr(rule, name)]
+    if rule.mode is None:
+        states = (*keyed, rule.ttl is not None, rule.other_query, rule.drop_query, rule.passthrough)
+        return rule.cache and rule.share == PUBLIC and not any(states)
+    read.choice(rule.mode, "mode", ("keyed", "http"))
+    if rule.mode == "http" and (rule.share != PUBLIC or rule.cookies):
         raise ConfigError(
-            "a ttl of 0 stores nothing", "Write cache = false, or leave the status out", field=place
+            "mode http keeps visitors apart by the Vary of the response alone",
+            'Write share = "public" and no cookies, or mode = "keyed"',
+            field="mode",
         )
-    return seconds
-
-
-def _lifetimes(ttl: object) -> dict[int, float | None]:
-    """Storable statuses, each with its lifetime; None where the response's own headers decide."""
-    if not isinstance(ttl, Mapping):
-        return {200: None if ttl is None else _ttl(ttl, "ttl")}
-    found: dict[int, float | None] = {}
-    for status, value in ttl.items():
-        text = str(status)
-        if not text.isascii() or not text.isdigit() or not 200 <= int(text) <= 599:
-            raise ConfigError(
-                f"{status!r} is no status", "Write one from 200 to 599", field=f"ttl.{status}"
-            )
-        if int(text) in (206, 304):
-            raise ConfigError(
-                f"a {status} is part of a page or none",
-                "Leave it out: pagegen answers these itself from the whole page",
-                field=f"ttl.{status}",
-            )
-        found[int(text)] = _ttl(value, f"ttl.{status}")
-    if not found:
-        raise ConfigError(
-            "no status", 'Write a duration, or a table such as { 200 = "7d" }', field="ttl"
-        )
-    return found
+    return rule.mode == "http"
 
 
 def _share(rule: Rule) -> tuple[str, ...]:
@@ -308,19 +234,12 @@ def _share(rule: Rule) -> tuple[str, ...]:
             f'Write share = ["{rule.share}"] if that is an identity',
             field="share",
         )
-    names = texts(rule.share, "share")
+    names = read.texts(rule.share, "share")
     if not names or len(set(names)) != len(names):
         raise ConfigError(
             "an empty list, or a name twice", 'Write share = "public" or ["user"]', field="share"
         )
     return names
-
-
-def _choice(rule: Rule, place: str, choices: tuple[str, ...]) -> None:
-    if getattr(rule, place) not in choices:
-        raise ConfigError(
-            f"{getattr(rule, place)!r} is no choice", f"Choose {' or '.join(choices)}", field=place
-        )
 
 
 def _rule_templates(rule: Rule) -> tuple[Template, ...]:
@@ -329,10 +248,10 @@ def _rule_templates(rule: Rule) -> tuple[Template, ...]:
         "query": tuple(rule.parameters),
         "identity": rule.identities,
     }
-    templates = _templates(
+    found = read.templates(
         rule.namespaces, known, "a path or query parameter or an identity that share lists"
     )
-    for position, template in enumerate(templates):
+    for position, template in enumerate(found):
         for reference in template.references:
             kind, _, name = reference.partition(".")
             if kind != "query":
@@ -345,56 +264,13 @@ def _rule_templates(rule: Rule) -> tuple[Template, ...]:
                     f"Give query.{name} a default and no repeat, or leave it out of the namespace",
                     field=f"namespaces[{position}]",
                 )
-    return templates
-
-
-def _templates(
-    names: Sequence[str], known: Mapping[str, Sequence[str]], what: str
-) -> tuple[Template, ...]:
-    found = []
-    for position, text in enumerate(names):
-        place = f"namespaces[{position}]"
-        try:
-            template = parse(text)
-        except NamespaceError as error:
-            raise ConfigError(
-                str(error).rstrip("."), 'Write a name such as "item:{id}"', field=place
-            ) from None
-        references = tuple(_resolve(r, known, text, what, place) for r in template.references)
-        found.append(Template(text, template.literals, references))
-    if len({template.text for template in found}) != len(found):
-        raise ConfigError("a namespace stands twice", "Remove one", field="namespaces")
-    return tuple(found)
-
-
-def _resolve(
-    reference: str, known: Mapping[str, Sequence[str]], text: str, what: str, place: str
-) -> str:
-    kind, dot, name = reference.partition(".")
-    if dot and name in known.get(kind, ()):
-        return reference
-    kinds = [kind for kind, names in known.items() if reference in names]
-    if len(kinds) == 1:
-        return f"{kinds[0]}.{reference}"
-    if kinds:
-        choices = " or ".join(f"{{{kind}.{reference}}}" for kind in kinds)
-        raise ConfigError(
-            f"{text!r} names {{{reference}}}, which is more than one thing here",
-            f"Write {choices}",
-            field=place,
-        )
-    names = sorted({name for group in known.values() for name in group})
-    raise ConfigError(
-        f"{text!r} names {{{reference}}}, which is not {what} of this rule",
-        f"Known here: {', '.join(names)}" if names else "There is none: add it, or use plain text",
-        field=place,
-    )
+    return found
 
 
 def _fingerprint(rule: Rule) -> bytes:
     """A digest of all the rule says: a changed rule never meets pages of its former self."""
-    derived = ("lifetimes", "identities", "parameters", "keyed_headers", "keyed_cookies")
-    spelled = {"query", "headers", "cookies", "ttl", "share"}
+    derived = ("open", "lifetimes", "identities", "parameters", "keyed_headers", "keyed_cookies")
+    spelled = {"query", "headers", "cookies", "ttl", "share", "mode"}
     names = [f.name for f in fields(Rule) if f.init and f.name not in spelled]
     said = [(name, repr(getattr(rule, name))) for name in (*names, *derived)]
     return blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=16).digest()

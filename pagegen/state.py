@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import floor, inf
 
 from .config import Configuration
+from .debugging import Debugger
 from .errors import LateError
 from .flights import Flights, Outcome
+from .law import reuse
 from .messages import StoredResponse
 from .owed import Owed
 from .planning import Planner, bypass
@@ -16,6 +18,7 @@ from .sources import Sources
 from .status import Counters
 from .stepping import step
 from .stores.base import Store
+from .variants import Variants
 from .verdicts import Bypass, Reason, Stale, Ticket
 
 
@@ -34,6 +37,8 @@ class State:
         self._enough = settings.delay / 2 if waits else inf
         self.counters = Counters()
         self.flights = Flights(settings.max_waiters, sources.monotonic)
+        self.variants = Variants()
+        self.debugger = Debugger(settings.secret, sources.now, site=settings.site)
         self.planner = Planner(
             self.book,
             site=settings.site,
@@ -88,11 +93,23 @@ class State:
         self.counters.count(f"bypass:{reason}")
         return bypass(reason)
 
+    def refuge(self, ticket: Ticket, error: Exception | None = None) -> StoredResponse | None:
+        """The expired page that may be served for a ticket whose application answered 5xx, or
+        raised ``error``; None where its windows are over.
+        """
+        page = ticket.fallback
+        if page is None or reuse.stands_for_client_error(error):
+            return None
+        window = page.stale_if_unreachable
+        if error is None and window:
+            window = max(page.stale_if_error, ticket.forgives)
+        return page if reuse.within(page, window, self.sources.now()) else None
+
     def stale(self, page: StoredResponse, ticket: Ticket | None) -> Stale:
         """The verdict that sends an expired page, counted."""
         self.counters.count("stale")
         now = self.sources.now()
-        return Stale(page, page.age(now), int(page.fresh_until - now), ticket)
+        return Stale(page, page.age(now), floor(page.fresh_until - now), ticket)
 
     def store_failed(self, error: Exception) -> Bypass:
         """A store that fails costs a miss, never a page."""

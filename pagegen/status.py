@@ -1,15 +1,54 @@
-"""Telling what happened: counters for machines, ``Cache-Status`` (RFC 9211) for people."""
+"""Telling what happened: counters for machines, ``Cache-Status`` (RFC 9211) for people.
+
+A member of that list says one of two things, never both (§2.1)::
+
+    hit         the application was not asked
+    fwd=CAUSE   it was: fwd-status (§2.3), stored (§2.5) and collapsed (§2.6) belong to this one
+
+``ttl`` (§2.4), ``key`` (§2.7) and ``detail`` (§2.8) may stand with either. The order of parameters
+is fixed: hit or fwd, fwd-status, ttl, stored, collapsed, key, detail. A response that the cache
+makes up by itself, such as a 504 for ``only-if-cached``, has no member (§2).
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from math import ceil
 from typing import Final
 
 from .forks import fork_safe_lock
-from .verdicts import Bypass, Hit, Refused, Stale, Ticket
+from .keys import slot
+from .messages import Fields, StoredResponse, WireFields
+from .verdicts import Admitted, Bypass, Hit, Reason, Refused, Stale, Ticket
 
 #: The name that ``Cache-Status`` carries.
 CACHE_NAME: Final = "pagegen"
+#: The values of ``fwd`` (RFC 9211 §2.2). No page is stored in part, so ``partial`` is never said.
+CAUSES: Final = frozenset(
+    ("bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial")
+)
+#: Characters of a detail before escaping; namespaces that do not fit are counted. nginx takes a
+#: whole response head of 4 or 8 kB by default (proxy_buffer_size): this is at most a quarter.
+MAX_DETAIL: Final = 1024
+#: What a structured-field integer can hold (RFC 9651 §3.3.1); a ttl beyond it says this.
+MAX_INTEGER: Final = 10**15 - 1
+
+_FIELD: Final = "Cache-Status"
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
+_TOKEN: Final = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
+#: Characters kept free for the number of namespaces that are not named.
+_TAIL: Final = 32
+
+
+class Tell(IntEnum):
+    """How much a response says of the cache: nothing, what it did, or the page's key too."""
+
+    NOTHING = 0
+    OUTCOME = 1
+    ALL = 2
 
 
 class Counters:
@@ -30,33 +69,155 @@ class Counters:
             return dict(self._counts)
 
 
-def of_hit(hit: Hit | Stale) -> str:
-    """``Cache-Status`` of a page from the cache. ``ttl`` below 0 says that it is stale."""
-    value = f"{CACHE_NAME}; hit; ttl={hit.ttl}"
-    if isinstance(hit, Hit) and hit.collapsed:
-        # Not a hit in the RFC's sense: the request did cause a forward, somebody else's.
-        return f"{CACHE_NAME}; fwd=miss; collapsed; stored; ttl={hit.ttl}"
-    return value
+def of_hit(hit: Hit | Stale, *, cause: str = "miss", key: bytes | None = None) -> str:
+    """The member for a page from the cache. A ``ttl`` below 0 says that it is stale (§2.4).
 
-
-def of_forward(ticket: Ticket, outcome: Refused | None, *, stored: bool) -> str:
-    """``Cache-Status`` of a response that the application just made.
-
-    Nothing is said of storing when the head leaves before the body is there.
+    A page that another request rendered meanwhile is no hit (§2.1), since the two were one forward:
+    ``cause`` says why it was wanted. ``key`` is the page's slot, for clients that may know it.
     """
-    value = f"{CACHE_NAME}; fwd={ticket.cause}"
-    if stored:
-        value += "; stored"
-    if outcome is not None:
-        value += f"; detail=refused-{outcome.refusal}"
+    if isinstance(hit, Hit) and hit.collapsed:
+        return _forward(cause, ttl=hit.ttl, stored=True, collapsed=True, key=key)
+    return _joined("hit", f"ttl={_integer(hit.ttl)}", _key(key))
+
+
+def of_forward(
+    ticket: Ticket,
+    outcome: Refused | Admitted | None,
+    *,
+    stored: bool,
+    status: int | None = None,
+    ttl: int | None = None,
+    collapsed: bool | None = None,
+    within: float | None = None,
+    key: bytes | None = None,
+) -> str:
+    """The member for a response that the application just made, or validated.
+
+    Nothing is said of storing when the head leaves before the body is there, nor ``stored`` of what
+    was refused, whatever the caller says.
+
+    status: what the application answered; clients take a missing one for that of the response, so
+        a 304 that freshened a page has to be told (§2.3).
+    ttl: seconds for which the stored page is fresh.
+    collapsed: False for a request that waited for another's page, in vain (§2.6).
+    within: seconds since the forgotten page was rendered. Tokens have no times, so it is not known
+        when a namespace changed, only since when it must have.
+    key: the page's slot, for clients that may know it (§6).
+    """
+    detail = ""
+    if outcome is not None and outcome.refusal is not None:
+        detail, stored = f"refused-{outcome.refusal}", False
     elif ticket.changed:
-        # Namespaces are printable ASCII; only these two need a backslash in a string (RFC 9651).
-        names = ", ".join(ticket.changed).replace("\\", "\\\\").replace('"', '\\"')
-        value += f'; detail="changed: {names}"'
-    return value
+        detail = _changed(ticket.changed, within)
+    return _forward(ticket.cause, status, ttl, stored, collapsed, key, detail)
 
 
-def of_bypass(bypass: Bypass) -> str:
-    """``Cache-Status`` of a request that the cache did not look at."""
-    cause = "method" if bypass.reason == "method" else "bypass"
-    return f"{CACHE_NAME}; fwd={cause}; detail={bypass.reason}"
+def of_admitted(ticket: Ticket, admitted: Admitted, status: int, tell: Tell) -> str:
+    """The member for a page that was just admitted; ``status`` is the application's."""
+    page = admitted.page
+    ttl = int(page.fresh_until - page.stored_at)
+    stored = admitted.kept and admitted.refusal is None
+    # The response's own status would say nothing (§2.3).
+    asked = None if status == page.status else status
+    key = key_of(page, tell)
+    return of_forward(ticket, admitted, stored=stored, status=asked, ttl=ttl, key=key)
+
+
+def of_rescue(stale: Stale, *, status: int | None = None, key: bytes | None = None) -> str:
+    """The member for an expired page that stands in for an application that was asked and failed.
+
+    That is no hit, because the request went forward (§2.1). ``status`` is the application's; None
+    when it gave none, because it raised.
+    """
+    detail = "stale-if-unreachable" if status is None else "stale-if-error"
+    return _forward("stale", status, stale.ttl, key=key, detail=detail)
+
+
+def key_of(page: StoredResponse, tell: Tell) -> bytes | None:
+    """The slot of a page, where it may be told."""
+    return slot(page.key) if tell is Tell.ALL else None
+
+
+def of_bypass(bypass: Bypass, *, status: int | None = None) -> str:
+    """The member for a request that the cache did not look at: it has no key and no ttl."""
+    cause = "method" if bypass.reason is Reason.METHOD else "bypass"
+    return _forward(cause, status, detail=bypass.reason)
+
+
+def appended(fields: Iterable[tuple[str, str]], member: str) -> Fields:
+    """Response fields with a member added to their ``Cache-Status``.
+
+    What caches nearer to the origin said stays in front of ours (§2), as it came. Only empty lines
+    are taken out: with them the combined value would not parse (RFC 9651 §4.2.1).
+    """
+    kept = (
+        (name, value)
+        for name, value in fields
+        if value.strip(" \t") or name.lower() != "cache-status"
+    )
+    return (*kept, (_FIELD, member))
+
+
+def appended_wire(fields: Iterable[tuple[bytes, bytes]], member: str) -> WireFields:
+    """:func:`appended` for fields as ASGI has them; ours is named in lower case."""
+    kept = (
+        (name, value)
+        for name, value in fields
+        if value.strip(b" \t") or name.lower() != b"cache-status"
+    )
+    return (*kept, (b"cache-status", member.encode("ascii")))
+
+
+def _forward(
+    cause: str,
+    status: int | None = None,
+    ttl: int | None = None,
+    stored: bool = False,
+    collapsed: bool | None = None,
+    key: bytes | None = None,
+    detail: str = "",
+) -> str:
+    return _joined(
+        f"fwd={cause if cause in CAUSES else 'miss'}",
+        f"fwd-status={status}" if status is not None and 100 <= status <= 999 else "",
+        "" if ttl is None else f"ttl={_integer(ttl)}",
+        "stored" if stored else "",
+        {None: "", True: "collapsed", False: "collapsed=?0"}[collapsed],
+        _key(key),
+        f"detail={_detail(detail)}" if detail else "",
+    )
+
+
+def _joined(*parameters: str) -> str:
+    return "; ".join((CACHE_NAME, *filter(None, parameters)))
+
+
+def _integer(number: int) -> int:
+    return max(-MAX_INTEGER, min(number, MAX_INTEGER))
+
+
+def _key(key: bytes | None) -> str:
+    return "" if key is None else f'key="{key.hex()}"'
+
+
+def _detail(text: str) -> str:
+    """A token where it is one, else a string (RFC 9651 §4.1.6)."""
+    text = _UNPRINTABLE.sub("?", text)
+    if _TOKEN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _changed(names: Sequence[str], within: float | None) -> str:
+    start = "changed" if within is None else f"changed within {max(0, ceil(within))} s"
+    shown: list[str] = []
+    room = MAX_DETAIL - _TAIL - len(start)
+    for name in names:
+        room -= len(name) + 2
+        if room < 0:
+            break
+        shown.append(name)
+    left = len(names) - len(shown)
+    more = f"{' and ' if shown else ''}{left} more" if left else ""
+    return f"{start}: {', '.join(shown)}{more}"

@@ -7,13 +7,14 @@ A front dispatches on the type: :class:`Hit` and :class:`Stale` carry a page to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .identification import Identified
 from .law.storing import Refusal
-from .messages import StoredResponse
+from .messages import Fields, StoredResponse
 from .rules import Rule
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Reason(StrEnum):
     HEAD_MISS = "head-miss"
     STORE = "store"
     OWED = "owed"
+    NO_STORE = "no-store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,14 @@ class Ticket:
     """The right to run the application for a page: the tokens are those read *before* it.
 
     ``flight`` is None when nobody waits for this one. ``fallback`` is an expired page of the same
-    generation, for stale-if-error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the
-    namespaces that lost their token since the slot's page was rendered. ``spent``: seconds that the
-    look-up took.
+    generation, that may stand in for a failing application. ``validating`` is a page of the same
+    generation whose validators the application is asked with. ``resource`` is the plan without what
+    ``Vary`` selects by. ``credentials``: which of ``authorization`` and ``cookie`` the handler sees
+    although they are not keyed, and ``seen`` all the fields that it does, where the rule shows it
+    the whole request. ``forgives``: seconds past its lifetime for which the request itself takes a
+    page in place of an error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the namespaces
+    that lost their token since the slot's page was rendered. ``spent``: seconds that the look-up
+    took.
     """
 
     plan: Plan
@@ -89,6 +96,11 @@ class Ticket:
     cause: str
     changed: tuple[str, ...] = ()
     fallback: StoredResponse | None = None
+    validating: StoredResponse | None = None
+    resource: Plan | None = None
+    credentials: frozenset[str] = frozenset()
+    forgives: float = 0.0
+    seen: Mapping[str, str] = field(default_factory=dict)
     spent: float = 0.0
     settled: bool = field(default=False)
 
@@ -137,14 +149,29 @@ class Bypass:
     reason: Reason
 
 
-Verdict = Hit | Stale | Forward | Wait | Bypass
+@dataclass(frozen=True, slots=True)
+class NotCached:
+    """Answer 504: the request wants no page but from the cache (``only-if-cached``), which has none
+    that would do (RFC 9111 §5.2.1.7).
+    """
+
+
+Verdict = Hit | Stale | Forward | Wait | Bypass | NotCached
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The response is stored (or, without room, at least whole and handed to those who waited)."""
+    """The response is whole, and is what the client gets.
+
+    ``refusal`` says why it is not stored all the same: only a page that the application has just
+    validated comes so. ``kept``: whether the store has it. ``withheld``: fields that this client
+    gets and nobody else.
+    """
 
     page: StoredResponse
+    refusal: Refusal | None = None
+    kept: bool = True
+    withheld: Fields = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .fields import cookies
 from .identities import Source
+from .law.vary import visible
 from .messages import Fields, Request
 from .verdicts import Plan
 
@@ -29,8 +30,12 @@ class View:
     identities: tuple[tuple[str, str | int | None], ...] = ()
 
 
-def view(plan: Plan, request: Request, passthrough: Iterable[str]) -> View:
-    """The view of this request's handler. ``passthrough``: what every rule lets through."""
+def view(plan: Plan, request: Request, passthrough: Iterable[str], conditions: Fields = ()) -> View:
+    """The view of this request's handler. ``passthrough``: what every rule lets through.
+    ``conditions``: request fields that ask the application whether a page is still good.
+    """
+    if plan.rule.open:
+        return _open_view(plan, request, passthrough, conditions)
     inputs = plan.inputs
     shown = [source for who in inputs.people for source in who.shown]
     passing = (*passthrough, *plan.rule.passthrough)
@@ -46,10 +51,27 @@ def view(plan: Plan, request: Request, passthrough: Iterable[str]) -> View:
     return View(
         inputs.host,
         inputs.query,
-        tuple(fields.items()),
+        (*fields.items(), *conditions),
         tuple(_context(shown, passing)),
         tuple((who.name, who.value) for who in inputs.people),
     )
+
+
+def _open_view(
+    plan: Plan, request: Request, passthrough: Iterable[str], conditions: Fields
+) -> View:
+    """All that may select a response, which its ``Vary`` then has to say."""
+    inputs = plan.inputs
+    passing = (*passthrough, *plan.rule.passthrough)
+    fields = {"host": inputs.host}
+    fields.update(
+        (name, value)
+        for name, value in request.fields.pairs()
+        if name not in fields and (visible(name) or name in passing)
+    )
+    fields.update((name, value) for name, value in inputs.headers if value is not None)
+    context = tuple(_context((), passing))
+    return View(inputs.host, inputs.query, (*fields.items(), *conditions), context)
 
 
 def _cookies(plan: Plan, request: Request, shown: Iterable[Source]) -> Iterator[str]:

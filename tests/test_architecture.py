@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / "pagegen"
 # Floors from the ground up. Within one, a module may import those that stand before it. ".*" is a
 # whole package: the modules in it may import each other, but never in a circle.
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("errors", "units", "messages", "fields", "negotiation")),
+    ("words", ("errors", "units", "messages", "fields", "steering", "negotiation")),
     (
         "wishes",
         (
@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "patterns",
             "identities",
             "parameters",
+            "readers",
             "rules",
             "rulebook",
             "config",
@@ -42,15 +43,18 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "verdicts",
             "views",
             "planning",
+            "variants",
             "flights",
             "collecting",
             "pages",
+            "compression",
             "sources",
             "remarks",
             "status",
-            "inspecting",
+            "debugging",
             "owed",
             "state",
+            "inspecting",
             "looking",
             "admitting",
             "invalidating",

@@ -12,10 +12,11 @@ from .. import status
 from ..cache import PageCache
 from ..exchange import Exchange, handling
 from ..messages import Request
-from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from ..status import Tell
+from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
 from .collector import Collector
 from .requests import Silence, read_request, view_scope
-from .responses import send_hit
+from .responses import send_hit, send_not_cached, server_dates
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .watcher import Watcher
 
@@ -34,7 +35,11 @@ class PageCacheMiddleware:
         self.app = app
         self.cache = cache
         self._engine = cache.on_loop
-        self._tell = cache.engine.settings.cache_status
+        settings = cache.engine.settings
+        self._tell = Tell.OUTCOME if settings.cache_status else Tell.NOTHING
+        self._debugs = bool(settings.secret)
+        #: Whether pages are sent with their Date; None until the server was seen.
+        self._dated = {"send": True, "leave": False}.get(settings.date)
         self._lifespan_state: MutableMapping[str, Any] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
 
@@ -51,22 +56,36 @@ class PageCacheMiddleware:
             # No request that anybody could key: the application may know better.
             await self.app(scope, receive, send)
             return
+        tell = self._engine.tells(request) if self._debugs else self._tell
         verdict: Verdict = await self._engine.look_up(request)
         while isinstance(verdict, Wait):
             await self._wait(verdict)
             verdict = await self._engine.look_up(request, verdict)
         if isinstance(verdict, Hit):
-            await send_hit(send, request, verdict, tell=self._tell)
+            await self._send_hit(send, request, verdict, tell)
         elif isinstance(verdict, Forward):
-            await self._forward(scope, receive, send, request, verdict.ticket)
+            await self._forward(scope, receive, send, request, verdict.ticket, tell)
         elif isinstance(verdict, Stale):
             if verdict.ticket is not None:
                 self._refresh(scope, request, verdict.ticket)
-            await send_hit(send, request, verdict, tell=self._tell)
+            await self._send_hit(send, request, verdict, tell)
         elif isinstance(verdict, Bypass):
-            await self._bypass(scope, receive, send, request, verdict)
+            await self._bypass(scope, receive, send, request, verdict, tell)
+        elif isinstance(verdict, NotCached):
+            await send_not_cached(send)
         else:
             assert_never(verdict)
+
+    async def _send_hit(
+        self, send: Send, request: Request, verdict: Hit | Stale, tell: Tell
+    ) -> None:
+        member = status.of_hit(verdict, key=status.key_of(verdict.page, tell)) if tell else None
+        await send_hit(send, request, verdict, member, dated=self._is_dated(send))
+
+    def _is_dated(self, send: Send) -> bool:
+        if self._dated is None:
+            self._dated = not server_dates(send)
+        return self._dated
 
     async def _wait(self, wait: Wait) -> None:
         """Until the flight has ended or patience has; the engine looks at what came of it."""
@@ -78,11 +97,16 @@ class PageCacheMiddleware:
             raise
 
     async def _bypass(
-        self, scope: Scope, receive: Receive, send: Send, request: Request, verdict: Bypass
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request: Request,
+        verdict: Bypass,
+        tell: Tell,
     ) -> None:
         exchange = Exchange(self._engine.realm)
-        telling = status.of_bypass(verdict) if self._tell else None
-        watcher = Watcher(self._engine, exchange, request, send, telling)
+        watcher = Watcher(self._engine, exchange, request, send, verdict if tell else None)
         try:
             with handling(exchange):
                 await self.app(scope, receive, watcher.send)
@@ -91,15 +115,24 @@ class PageCacheMiddleware:
             exchange.end()
 
     async def _forward(
-        self, scope: Scope, receive: Receive, send: Send, request: Request, ticket: Ticket
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request: Request,
+        ticket: Ticket,
+        tell: Tell,
     ) -> None:
         exchange = Exchange(self._engine.realm, ticket.plan.slot)
-        collector = Collector(self._engine, ticket, exchange, request, send)
+        manner = (tell, self._is_dated(send))
+        collector = Collector(self._engine, ticket, exchange, request, send, *manner)
         try:
-            seen = view_scope(scope, self._engine.view(ticket, request), self._lifespan_state)
-            with handling(exchange):
-                await self.app(seen, Silence(receive), collector.send)
-            await collector.close()
+            await self._run(scope, receive, request, exchange, collector)
+            if collector.again:
+                # What it said of a condition was about another page.
+                ticket.validating = None
+                collector = Collector(self._engine, ticket, exchange, request, send, *manner)
+                await self._run(scope, receive, request, exchange, collector)
         except Exception as error:
             if not await collector.rescue(error):
                 raise
@@ -107,6 +140,21 @@ class PageCacheMiddleware:
         finally:
             await collector.settle()
             exchange.end()
+
+    async def _run(
+        self,
+        scope: Scope,
+        receive: Receive,
+        request: Request,
+        exchange: Exchange,
+        collector: Collector,
+    ) -> None:
+        """Run the application once, with the view of this request."""
+        view = self._engine.view(collector.ticket, request)
+        seen = view_scope(scope, view, self._lifespan_state)
+        with handling(exchange):
+            await self.app(seen, Silence(receive), collector.send)
+        await collector.close()
 
     def _refresh(self, scope: Scope, request: Request, ticket: Ticket) -> None:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
@@ -118,7 +166,7 @@ class PageCacheMiddleware:
 
         async def refresh() -> None:
             try:
-                await self._forward(scope, _never, nowhere, request, ticket)
+                await self._forward(scope, _never, nowhere, request, ticket, Tell.NOTHING)
             except Exception:
                 log.exception("an expired page could not be refreshed")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -36,6 +36,11 @@ class ScopeFields:
         """The combined value of a field (name in lower case)."""
         value = self._map.get(_WIRE_NAMES.get(name) or _wire_name(name))
         return None if value is None else value.decode("latin-1")
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """See :class:`RequestFields`."""
+        for name, value in self._map.items():
+            yield name.decode("latin-1"), value.decode("latin-1")
 
     def lacks(self, names: frozenset[bytes]) -> bool:
         """Whether there is no field of these names (in lower case): one look for all of them."""

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-from .. import status
+from ..law.codings import selected
+from ..law.downstream import NOT_FOR_CLIENTS, end_to_end, not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Request, ResponseHead, StoredResponse, WireFields, wire_form
 from ..sources import mint
+from ..status import appended_wire
 from ..verdicts import Hit, Stale
 from .requests import ScopeFields
 from .types import Message, Send
 
 _CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
+_NOT_FOR_CLIENTS: Final = frozenset(name.encode("ascii") for name in NOT_FOR_CLIENTS)
 
 # Messages that say nothing of the page and may stand before or beside it.
 BESIDE: Final = frozenset(("http.response.debug", "http.response.push", "http.response.early_hint"))
 
 
-async def send_hit(send: Send, request: Request, hit: Hit | Stale, *, tell: bool) -> None:
-    """Send a page from the cache with its ``Age``, and on demand what the cache did."""
+async def send_hit(
+    send: Send, request: Request, hit: Hit | Stale, member: str | None, *, dated: bool
+) -> None:
+    """Send a page from the cache with its ``Age``, on demand with its ``Date``, and what the cache
+    did (a member of ``Cache-Status``).
+    """
     more: WireFields = ((b"age", b"%d" % hit.age),)
-    if tell:
-        more += ((b"cache-status", status.of_hit(hit).encode("ascii")),)
+    if dated:
+        more += ((b"date", hit.page.date.encode("latin-1")),)
+    if member is not None:
+        more = appended_wire(more, member)
     await send_page(send, request, hit.page, more)
+
+
+def server_dates(send: Send) -> bool:
+    """Whether the server behind ``send`` adds a ``Date`` of its own to whatever is sent.
+
+    uvicorn, Hypercorn and others do. Of uvicorn it can be seen whether it was told not to.
+    """
+    fields = getattr(getattr(send, "__self__", None), "default_headers", None)
+    if fields is None:
+        return True
+    return any(bytes(name).lower() == b"date" for name, _ in fields)
 
 
 async def send_page(
     send: Send, request: Request, page: StoredResponse, more: WireFields = ()
 ) -> None:
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
+    if page.codings:
+        page = selected(request.fields, page)
     code, fields, body = page.status, page.wire_fields, page.body
     asked = request.fields
     # One look for all five: nearly every request has none of them.
@@ -46,6 +69,28 @@ async def send_page(
         body = b""
     await send({"type": "http.response.start", "status": code, "headers": [*fields, *more]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_not_cached(send: Send) -> None:
+    """The 504 for a request that wants nothing but what is cached (RFC 9111 §5.2.1.7)."""
+    answer = not_cached()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": list(wire_form(answer.fields)),
+        }
+    )
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def passing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The header lines of a response that passes by: those that are for its client."""
+    lines = list(headers)
+    if _NOT_FOR_CLIENTS.isdisjoint([bytes(name).lower() for name, _ in lines]):
+        return lines
+    fields = ((bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in lines)
+    return list(wire_form(end_to_end(tuple(fields))))
 
 
 def read_head(message: Message) -> ResponseHead:

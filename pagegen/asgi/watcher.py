@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from .. import status
 from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import declared_length
-from ..messages import Request, wire_form
-from ..rules import SAFE_METHODS
-from .responses import BESIDE, read_head
+from ..messages import SAFE_METHODS, Request
+from ..verdicts import Bypass
+from .responses import BESIDE, passing, read_head
 from .types import Message, Send
 
 
@@ -22,13 +23,13 @@ class Watcher:
         exchange: Exchange,
         request: Request,
         send: Send,
-        telling: str | None,
+        told: Bypass | None,
     ) -> None:
         self._engine = engine
         self._exchange = exchange
         self._request = request
         self._send = send
-        self._telling = telling
+        self._told = told
         self._writing = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
@@ -38,15 +39,15 @@ class Watcher:
     async def send(self, message: Message) -> None:
         """The ``send`` of the application."""
         if message["type"] == "http.response.start":
+            # The headers may be an iterator, which is read more than once here.
+            message = {**message, "headers": passing(message.get("headers", ()))}
             if self._writing:
-                # The headers may be an iterator, which is read twice here.
-                message = {**message, "headers": list(message.get("headers", ()))}
                 head = read_head(message)
                 self._declared = declared_length(head)
                 self._exchange.owe(self._engine.forgotten_by(self._request, head))
-            if self._telling:
-                added = wire_form((("Cache-Status", self._telling),))
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
+            if self._told is not None:
+                member = status.of_bypass(self._told)
+                message["headers"] = list(status.appended_wire(message["headers"], member))
         elif message["type"] not in BESIDE and self._is_last(message):
             await self._engine.settle(self._exchange)
             await self._send(message)

@@ -6,14 +6,19 @@ the browser ask each time (RFC 9111 §5.2.2.4), and a strong validator makes ask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
+from ..fields import tokens
 from ..messages import Fields, ResponseHead
 from ..rules import Rule
-from . import storing, validation
+from . import codings, storing, validation
+from .validation import Answer
+
+#: Fields of a response that are not for its client.
+NOT_FOR_CLIENTS: Final = storing.HOP_BY_HOP | {"pagegen-cache-control"}
 
 
-def passing_fields(head: ResponseHead, rule: Rule, namespaces: Sequence[str]) -> Fields:
+def passing_fields(head: ResponseHead, rule: Rule) -> Fields:
     """All fields of a response that leaves before its body is complete.
 
     The handler did not see the client's cookies, so where a rule drops ``Set-Cookie`` it is dropped
@@ -21,20 +26,42 @@ def passing_fields(head: ResponseHead, rule: Rule, namespaces: Sequence[str]) ->
     """
     kept = tuple(
         pair
-        for pair in head.fields
+        for pair in end_to_end(head.fields)
         if rule.set_cookie == "refuse" or pair[0].lower() != "set-cookie"
     )
-    return kept + added(head, namespaces)
+    if rule.compress and codings.worth_coding(head, None):
+        kept = codings.varied(kept)
+    return kept + added(head, rule)
 
 
-def added(head: ResponseHead, namespaces: Sequence[str]) -> Fields:
+def end_to_end(fields: Fields) -> Fields:
+    """What of an application's fields is for its client: no field of the connection (RFC 9110
+    §7.6.1; some servers refuse them), and none that is addressed to this cache alone.
+    """
+    names = [name.lower() for name, _ in fields]
+    if NOT_FOR_CLIENTS.isdisjoint(names):
+        return fields
+    lines = zip(names, fields, strict=True)
+    named = {other for name, (_, said) in lines if name == "connection" for other in tokens(said)}
+    unwanted = NOT_FOR_CLIENTS | named
+    return tuple(pair for pair in fields if pair[0].lower() not in unwanted)
+
+
+def not_cached() -> Answer:
+    """The 504 for a request that wants nothing but what is cached (RFC 9111 §5.2.1.7)."""
+    body = b"Not in the cache\n"
+    kind = ("Content-Type", "text/plain; charset=utf-8")
+    return Answer(504, "Gateway Timeout", (kind, ("Content-Length", str(len(body)))), body)
+
+
+def added(head: ResponseHead, rule: Rule) -> Fields:
     """What the application did not say of caching, and clients should know."""
-    if namespaces and not head.has("cache-control") and not head.has("expires"):
+    if rule.namespaces and not head.has("cache-control") and not head.has("expires"):
         return (("Cache-Control", "no-cache"),)
     return ()
 
 
-def page_fields(head: ResponseHead, body: bytes, namespaces: Sequence[str]) -> Fields:
+def page_fields(head: ResponseHead, body: bytes, rule: Rule) -> Fields:
     """All fields that a stored page is sent with, its validator and length included."""
     fields = storing.stored_fields(head)
     if not head.has("etag"):
@@ -45,4 +72,4 @@ def page_fields(head: ResponseHead, body: bytes, namespaces: Sequence[str]) -> F
     ranges = (("Accept-Ranges", "bytes"),) if rangeable else ()
     # A 204 has no length at all (RFC 9110 §8.6).
     length = () if head.status == 204 else (("Content-Length", str(len(body))),)
-    return (*fields, *added(head, namespaces), *ranges, *length)
+    return (*fields, *added(head, rule), *ranges, *length)

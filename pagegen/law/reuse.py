@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
 
-from ..fields import directives
 from ..messages import StoredResponse
 
 
@@ -37,17 +35,12 @@ def fitness(
     return Fitness.FRESH if now < page.fresh_until else Fitness.EXPIRED
 
 
-#: Directives that forbid a shared cache to serve a page past its lifetime (RFC 9111 §4.2.4,
-#: §5.2.2.2, §5.2.2.8, §5.2.2.10); no rule overrides them.
-_NEVER_STALE: Final = frozenset(("must-revalidate", "proxy-revalidate", "s-maxage"))
+def within(page: StoredResponse, window: float, now: float) -> bool:
+    """Whether an expired page is within this window, in seconds past its lifetime (§4.2.4).
 
-
-def may_be_stale(page: StoredResponse, window: float, now: float) -> bool:
-    """Whether an expired page may be served within this many seconds past its lifetime."""
-    if now >= page.fresh_until + window:
-        return False
-    said = ", ".join(value for name, value in page.fields if name.lower() == "cache-control")
-    return not _NEVER_STALE & directives(said).keys()
+    The page's own windows are made at admission, and are 0 where its response forbids stale use.
+    """
+    return now < page.fresh_until + window
 
 
 def changed(

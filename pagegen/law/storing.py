@@ -1,4 +1,16 @@
-"""Whether a response may be stored (RFC 9111 §3), and what of it is."""
+"""Whether a response may be stored (RFC 9111 §3), and what of it is.
+
+A page needs all of these; the first that fails is its refusal:
+
+1. Its status is one that the rule stores, and no RFC forbids to.
+2. The field that governs says neither ``no-store`` (unless ``must-understand`` lifts it) nor
+   ``private`` of the whole response.
+3. It is not one visitor's: by credentials that the handler saw, or a cookie that it sets.
+4. What it varies by is in the key, or can select among variants.
+5. It is whole, as far as its head tells.
+6. It is of use later: fresh for a while, allowed to be stale, or fit to be validated.
+7. It can be forgotten by all the groups that it names (RFC 9875).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +18,11 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
-from ..fields import content_length, directives, strings, tokens
+from ..fields import content_length, entity_tag, http_date, strings, tokens
 from ..messages import Fields, ResponseHead
 from ..rules import Rule
-from . import freshness, vary
+from . import freshness, staleness, vary
+from .said import OWN, Said, said
 
 
 class Refusal(StrEnum):
@@ -19,6 +32,8 @@ class Refusal(StrEnum):
     NO_STORE = "no-store"
     PRIVATE = "private"
     NO_CACHE = "no-cache"
+    AUTHORIZATION = "authorization"
+    COOKIE = "cookie"
     SET_COOKIE = "set-cookie"
     VARY = "vary"
     NO_LIFETIME = "no-lifetime"
@@ -33,6 +48,14 @@ class Refusal(StrEnum):
     OWED = "owed"
 
 
+#: Statuses whose definition forbids caches to store them (RFC 6585 §3 to §6).
+NEVER_STORED: Final = frozenset((428, 429, 431, 511))
+#: Statuses whose requirements on caches this one meets (§5.2.2.3): those that RFC 9110 §15 defines,
+#: and 451 (RFC 7725). Parts and 304 are never pages.
+UNDERSTOOD: Final = frozenset(
+    (*range(200, 206), *range(300, 304), 305, 307, 308, *range(400, 418), 421, 422, 426, 451)
+) | frozenset(range(500, 506))
+
 #: Connection-specific fields, never stored (RFC 9111 §3.1, RFC 9110 §7.6.1).
 HOP_BY_HOP: Final = frozenset(
     (
@@ -40,8 +63,8 @@ HOP_BY_HOP: Final = frozenset(
         "upgrade", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
     )
 )  # fmt: skip
-#: Fields that say something of one moment or one client, and are made anew for each response.
-_OURS: Final = frozenset(("age", "cache-status", "content-length", "date"))
+#: Fields of one moment or one client: made anew for each response, kept elsewhere, or nobody's.
+_OURS: Final = frozenset(("age", "content-length", "date", "set-cookie"))
 
 
 def refusal(
@@ -50,32 +73,99 @@ def refusal(
     keyed: Collection[str],
     namespaces: Collection[str],
     now: float,
+    credentials: Collection[str] = frozenset(),
 ) -> Refusal | None:
     """Why this head forbids storing, None when it does not (§3).
 
     ``keyed``: names of the request fields in the key.  ``namespaces``: those of the page; a
-    response that names further groups (RFC 9875) could not be forgotten by them.
+    response that names further groups (RFC 9875) could not be forgotten by them.  ``now``: when the
+    head came, in seconds since the epoch.  ``credentials``: which of ``authorization`` and
+    ``cookie`` the handler saw although the key does not hold them.
     """
-    if head.status not in rule.lifetimes:
-        return Refusal.STATUS
-    said = directives(head.get("cache-control"))
-    for name in (Refusal.NO_STORE, Refusal.PRIVATE, Refusal.NO_CACHE):
-        if name.value in said:
-            return name
-    if rule.set_cookie == "refuse" and head.has("set-cookie"):
-        return Refusal.SET_COOKIE
-    if vary.uncovered(head, keyed) is not None:
-        return Refusal.VARY
+    words = said(head)
+    return (
+        _by_status(head.status, rule)
+        or _by_directive(head.status, words)
+        or _by_visitor(head, rule, words, credentials)
+        or _by_variance(head, rule, keyed)
+        or _by_wholeness(head)
+        or _by_lifetime(head, rule, words, now)
+        or _by_groups(head, namespaces)
+    )
+
+
+def _by_status(status: int, rule: Rule) -> Refusal | None:
+    return None if rule.stores(status) and status not in NEVER_STORED else Refusal.STATUS
+
+
+def _by_directive(status: int, words: Said) -> Refusal | None:
+    if words.private:
+        return Refusal.PRIVATE
+    if words.bare("must-understand"):
+        return None if status in UNDERSTOOD else Refusal.STATUS
+    return Refusal.NO_STORE if "no-store" in words else None
+
+
+def _by_visitor(
+    head: ResponseHead, rule: Rule, words: Said, credentials: Collection[str]
+) -> Refusal | None:
+    """``Authorization`` as §3.5 says. A handler that saw cookies may have used them: no RFC minds,
+    but its page must not reach another visitor unless it says that it is everybody's.
+    """
+    shared = words.bare("public") or words.seconds("s-maxage") is not None
+    if "authorization" in credentials and not shared and not words.bare("must-revalidate"):
+        return Refusal.AUTHORIZATION
+    if "cookie" in credentials and not shared and "cookie" not in tokens(head.get("vary")):
+        return Refusal.COOKIE
+    refused = rule.set_cookie == "refuse" and head.has("set-cookie")
+    return Refusal.SET_COOKIE if refused else None
+
+
+def _by_variance(head: ResponseHead, rule: Rule, keyed: Collection[str]) -> Refusal | None:
+    covered = vary.selectable(head) if rule.open else vary.uncovered(head, keyed) is None
+    return None if covered else Refusal.VARY
+
+
+def _by_wholeness(head: ResponseHead) -> Refusal | None:
     if head.has("content-range"):
         return Refusal.PARTIAL
-    if content_length(head.lines("content-length")) == -1:
-        return Refusal.MALFORMED
+    return Refusal.MALFORMED if content_length(head.lines("content-length")) == -1 else None
+
+
+def _by_lifetime(head: ResponseHead, rule: Rule, words: Said, now: float) -> Refusal | None:
+    """A page that is not fresh is of use where it can be validated, or may be served stale.
+
+    What is of use fulfils the last condition of §3: where there is a lifetime, the response or its
+    rule gives one, or it may be guessed; and what can be validated is a 200.
+    """
     lifetime = freshness.lifetime(head, rule, now)
-    if lifetime is None or lifetime <= freshness.initial_age(head):
-        return Refusal.NO_LIFETIME
-    if not set(strings(head.get("cache-groups"))) <= set(namespaces):
-        return Refusal.GROUPS
-    return None
+    if lifetime is not None:
+        beyond = staleness.windows(head, rule)
+        if lifetime + max(beyond.revalidate, beyond.error) > freshness.upstream_age(head, now):
+            return None
+    if has_validator(head):
+        return None
+    return Refusal.NO_CACHE if words.no_cache else Refusal.NO_LIFETIME
+
+
+def _by_groups(head: ResponseHead, namespaces: Collection[str]) -> Refusal | None:
+    known = set(strings(head.get("cache-groups"))) <= set(namespaces)
+    return None if known else Refusal.GROUPS
+
+
+def has_validator(head: ResponseHead) -> bool:
+    """Whether the application can be asked if this response still holds (§4.3.1).
+
+    It can where its own ``ETag`` or ``Last-Modified`` is stored and can be read. A 304 stands for a
+    200 alone (RFC 9110 §15.4.5).
+    """
+    if head.status != 200:
+        return False
+    withheld = said(head).withheld
+    tagged = "etag" not in withheld and entity_tag(head.get("etag")) is not None
+    return tagged or (
+        "last-modified" not in withheld and http_date(head.get("last-modified")) is not None
+    )
 
 
 def body_refusal(head: ResponseHead, length: int, rule: Rule) -> Refusal | None:
@@ -94,17 +184,32 @@ def declared_length(head: ResponseHead) -> int | None:
     return None if length == -1 else length
 
 
+def end_to_end(fields: Fields) -> Fields:
+    """Those of an application's fields that are for its client (RFC 9110 §7.6.1), as they came.
+
+    Fields of this connection stay here, and those that ``Connection`` names. So does what is said
+    to this cache alone.
+    """
+    said_of_connection = (value for name, value in fields if name.lower() == "connection")
+    named = {name for value in said_of_connection for name in tokens(value)}
+    unwanted = HOP_BY_HOP | named | {OWN}
+    return tuple(pair for pair in fields if pair[0].lower() not in unwanted)
+
+
 def stored_fields(head: ResponseHead) -> Fields:
     """The fields that a stored response keeps (§3.1), in order and as the application wrote them.
 
-    ``Set-Cookie`` is never among them: a rule that does not refuse such responses drops it.
+    ``Set-Cookie`` is never among them, whatever the rule makes of such responses. Nor are the
+    fields that qualified ``no-cache`` and ``private`` name.
     """
-    named = set(tokens(head.get("connection")))
-    return tuple(
-        (name, value)
-        for name, value in head.fields
-        if (lower := name.lower()) not in HOP_BY_HOP
-        and lower not in _OURS
-        and lower not in named
-        and lower != "set-cookie"
-    )
+    dropped = _OURS | said(head).withheld
+    return tuple(pair for pair in end_to_end(head.fields) if pair[0].lower() not in dropped)
+
+
+def withheld_fields(head: ResponseHead) -> Fields:
+    """Fields that belong to the one client whose request was forwarded, and to no stored page.
+
+    They are those that qualified ``no-cache`` and ``private`` name (§5.2.2.4, §5.2.2.7).
+    """
+    named = said(head).withheld - _OURS
+    return tuple(pair for pair in end_to_end(head.fields) if pair[0].lower() in named)

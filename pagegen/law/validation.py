@@ -126,7 +126,9 @@ def _dated_strongly(page: StoredResponse) -> bool:
     second, unless the second was over by then.
     """
     began = page.stored_at - page.render_seconds - page.initial_age
-    return page.last_modified is not None and page.last_modified + SETTLED <= began
+    settled = page.last_modified is not None and page.last_modified + SETTLED <= began
+    # One date stands for all codings of a page, whose bytes differ (§8.8.1).
+    return settled and not page.codings
 
 
 def not_modified_fields(fields: Fields) -> Fields:

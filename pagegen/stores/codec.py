@@ -1,16 +1,17 @@
 """Stored responses as bytes, for stores that other processes share. Stored bytes are hostile.
 
-Format 1, little-endian, no padding::
+Format 2, little-endian, no padding::
 
     PGN         magic
-    1           number of the format: another number is unreadable, that is, a miss
+    2           number of the format: another number is unreadable, that is, a miss
     C or K      what the check is: CRC-32 (4 bytes), or BLAKE2b keyed with the site key (16 bytes)
     check       of all bytes that follow
     head        times, status, counts and lengths (see _HEAD)
     key         the whole key
     generation  one byte of length for each token, then the tokens
-    text        Latin-1: status line, ETag, namespaces, field names, field values, LF between them
-    body        the rest
+    text        Latin-1: status line, ETag, Date, Pagegen-Cache-Control, content codings (each with
+                the length of its body), namespaces, field names, field values, LF between them
+    bodies      those of the codings, then the page's own: the rest
 
 A reader with a site key takes K alone and one without takes C alone, so nobody who lacks the key
 can plant a page. The CRC finds every flipped bit and every cut; it is no protection against people.
@@ -31,13 +32,16 @@ from ..messages import StoredResponse, wire_form
 from .names import derive
 
 MAGIC: Final = b"PGN"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _KEYED_BYTES: Final = 16
 _CRC: Final = Struct("<I")
-#: stored_at, initial_age, fresh_until, render_seconds, last_modified (seconds; NaN: none), status,
-#: whether there is an ETag, own_fields, and the numbers of namespaces, of tokens and of fields,
-#: then the lengths of key, tokens and text in bytes.
-_HEAD: Final = Struct("<5dH?4HIII")
+#: stored_at, initial_age, fresh_until, render_seconds, the three stale windows, last_modified
+#: (seconds; NaN: none), status, whether there is an ETag, own_fields, and the numbers of
+#: namespaces, of tokens, of fields and of codings, then the lengths of key, tokens and text in
+#: bytes.
+_HEAD: Final = Struct("<8dH?5HIII")
+#: Lines of text before the codings.
+_BEFORE: Final = 4
 
 
 class Codec:
@@ -53,7 +57,9 @@ class Codec:
         """The bytes of a page; raises ``ValueError`` for one that has no such form."""
         names = [name for name, _ in page.fields]
         values = [value for _, value in page.fields]
-        lines = [page.status_line, page.etag or "", *page.namespaces, *names, *values]
+        codings = [f"{coding} {len(body)}" for coding, body in page.codings]
+        first = (page.status_line, page.etag or "", page.date, page.control)
+        lines = [*first, *codings, *page.namespaces, *names, *values]
         text = "\n".join(lines)
         if text.count("\n") != len(lines) - 1:
             raise ValueError("a field with a line break cannot be stored")
@@ -67,6 +73,9 @@ class Codec:
                 page.initial_age,
                 page.fresh_until,
                 page.render_seconds,
+                page.stale_while_revalidate,
+                page.stale_if_error,
+                page.stale_if_unreachable,
                 float("nan") if modified is None else modified,
                 page.status,
                 page.etag is not None,
@@ -74,13 +83,15 @@ class Codec:
                 len(page.namespaces),
                 len(sizes),
                 len(names),
+                len(codings),
                 len(page.key),
                 len(tokens),
                 len(raw),
             )
         except Exception as error:
             raise ValueError(f"this page has no stored form: {error}") from None
-        rest = b"".join((head, page.key, sizes, tokens, raw, page.body))
+        bodies = [body for _, body in page.codings]
+        rest = b"".join((head, page.key, sizes, tokens, raw, *bodies, page.body))
         return b"".join((self._start, self._check(rest), rest))
 
     def decode(self, stored: bytes | memoryview) -> StoredResponse | None:
@@ -99,9 +110,10 @@ class Codec:
         rest = view[after:]
         if view[:start] != self._start or view[start:after] != self._check(rest):
             return None
-        (stored_at, age, until, render, modified, status, tagged, own, namespaces, tokens, fields,
-         key_size, tokens_size, text_size) = _HEAD.unpack_from(rest)  # fmt: skip
-        if not isfinite(stored_at + age + until + render):
+        (stored_at, age, until, render, behind, error, unreachable, modified, status, tagged,
+         own, namespaces, tokens, fields, codings, key_size, tokens_size,
+         text_size) = _HEAD.unpack_from(rest)  # fmt: skip
+        if not isfinite(stored_at + age + until + render + behind + error + unreachable):
             return None
         at = _HEAD.size
         page = _Decoded.__new__(_Decoded)
@@ -113,16 +125,22 @@ class Codec:
         at += tokens_size
         text = bytes(rest[at : at + text_size])
         lines = text.decode("latin-1").split("\n")
-        if len(lines) != 2 + namespaces + 2 * fields or at + text_size > len(rest):
+        at += text_size
+        if len(lines) != _BEFORE + codings + namespaces + 2 * fields or at > len(rest):
             return None
-        page.body = bytes(rest[at + text_size :])
+        page.codings, at = _codings(lines[_BEFORE : _BEFORE + codings], rest, at)
+        page.body = bytes(rest[at:])
         page.text, page.lines = text, lines
         page.status, page.status_line = status, lines[0]
         page.etag = lines[1] if tagged else None
-        page.namespaces = tuple(lines[2 : 2 + namespaces])
+        page.date, page.control = lines[2], lines[3]
+        first = _BEFORE + codings
+        page.namespaces = tuple(lines[first : first + namespaces])
         page.last_modified = None if modified != modified else modified
         page.stored_at, page.initial_age, page.fresh_until = stored_at, age, until
         page.render_seconds, page.own_fields = render, own
+        page.stale_while_revalidate, page.stale_if_error = behind, error
+        page.stale_if_unreachable = unreachable
         return page
 
     def _keyed(self, rest: bytes | memoryview) -> bytes:
@@ -144,6 +162,21 @@ def _cut(joined: bytes, sizes: bytes) -> tuple[bytes, ...]:
     return tuple(cut)
 
 
+def _codings(
+    lines: list[str], rest: memoryview, at: int
+) -> tuple[tuple[tuple[str, bytes], ...], int]:
+    """The coded bodies that begin at ``at``, and where the page's own does."""
+    found = []
+    for line in lines:
+        coding, _, size = line.partition(" ")
+        end = at + int(size)
+        if not at <= end <= len(rest):
+            raise ValueError("lengths that do not add up")
+        found.append((coding, bytes(rest[at:end])))
+        at = end
+    return tuple(found), at
+
+
 class _Decoded(StoredResponse):
     """A stored response whose field tuples are made when somebody asks for them."""
 
@@ -163,14 +196,14 @@ class _Decoded(StoredResponse):
 
 
 def _fields(page: _Decoded) -> tuple[tuple[str, str], ...]:
-    at = 2 + len(page.namespaces)
+    at = _BEFORE + len(page.codings) + len(page.namespaces)
     middle = (at + len(page.lines)) // 2
     return tuple(zip(page.lines[at:middle], page.lines[middle:], strict=True))
 
 
 def _wire_fields(page: _Decoded) -> tuple[tuple[bytes, bytes], ...]:
     lines = page.text.split(b"\n")
-    at = 2 + len(page.namespaces)
+    at = _BEFORE + len(page.codings) + len(page.namespaces)
     middle = (at + len(lines)) // 2
     names = [name.lower() for name in lines[at:middle]]
     return tuple(zip(names, lines[middle:], strict=True))
@@ -178,6 +211,7 @@ def _wire_fields(page: _Decoded) -> tuple[tuple[bytes, bytes], ...]:
 
 _MAKERS: Final[dict[str, Callable[[_Decoded], Any]]] = {
     "fields": _fields,
+    "forms": lambda _page: {},
     "wire_fields": _wire_fields,
     "not_modified_fields": lambda page: not_modified_fields(page.fields),
     "not_modified_wire_fields": lambda page: wire_form(page.not_modified_fields),

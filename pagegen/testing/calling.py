@@ -43,9 +43,11 @@ class Answer:
         """What the cache decided, read from ``Cache-Status``: ``hit``, ``uri-miss, stored``,
         ``stale, stored``, ``collapsed``, ``refused-private``, ``bypass: query`` …
         """
-        said = self.get("cache-status") or ""
-        if "; collapsed" in said:
+        said = re.split(r"(?:^|, )pagegen(?=;)", self.get("cache-status") or "")[-1]
+        if re.search(r"; collapsed(?:;|$)", said):
             return "collapsed"
+        if "; detail=stale-if-" in said:
+            return "stale hit"
         if "; hit" in said:
             return "hit" if "ttl=-" not in said else "stale hit"
         detail = re.search(r"; detail=([\w-]+)", said)

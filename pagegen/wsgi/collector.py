@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from .. import status
 from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange, handling
+from ..law.downstream import end_to_end
 from ..law.storing import Refusal
 from ..messages import Fields, Request, ResponseHead
+from ..status import Tell, appended, key_of, of_admitted, of_forward, of_rescue
 from ..stepping import step
 from ..verdicts import Admitted, Refused, Ticket
 from .responses import read_head, send_hit, send_page
@@ -34,12 +35,15 @@ class Collector:
         ticket: Ticket,
         request: Request,
         start_response: StartResponse,
+        tell: Tell,
+        dated: bool,
     ) -> None:
         self._engine = engine
-        self._ticket = ticket
+        self.ticket = ticket
         self._request = request
         self._start_response = start_response
-        self._tell = engine.settings.cache_status
+        self._tell = tell
+        self._dated = dated
         self._exchange = Exchange(engine.realm, ticket.plan.slot)
         self._head: ResponseHead | None = None
         self._status_line = ""
@@ -48,6 +52,9 @@ class Collector:
         self._judged = False
         self._server_write: Write | None = None
         self._replacing = False
+        self._validating = False
+        #: Whether the application is to be asked once more, without condition.
+        self.again = False
         self._ended = False
         self._failure: Exception | None = None
         self._ready: list[bytes] = []
@@ -109,11 +116,17 @@ class Collector:
         if self._judged or self._head is None or self._collection is None:
             return
         self._judged = True
+        if self._request.method == "HEAD":
+            self._collection = None
+            step(self._engine.consult(self.ticket, self._head))
+            self._begin()
+            return
+        self._validating = self._head.status == 304 and self.ticket.validating is not None
+        if self._validating:
+            return
         self._collection.expect(self._head)
-        refusal = self._engine.refusal(self._ticket, self._head)
-        self._replacing = (
-            refusal is not None and self._head.status >= 500 and self._ticket.fallback is not None
-        )
+        refusal = self._engine.refusal(self.ticket, self._head)
+        self._replacing = refusal is not None and self._engine.replaces(self.ticket, self._head)
         if refusal is not None and not self._replacing:
             self._give_up(refusal)
 
@@ -126,7 +139,7 @@ class Collector:
     def _take(self, data: bytes) -> bytes | None:
         """Collect a piece; returns what is to be sent now, None to hold it."""
         self._judge()
-        if self._replacing:
+        if self._replacing or self._validating:
             return None
         if self._collection is None:
             self._begin()
@@ -139,22 +152,24 @@ class Collector:
         if self._collection.holding or not data:
             return None
         if self._head is not None:
-            self._begin(self._engine.leaving_fields(self._ticket, self._head))
+            self._begin(self._engine.leaving_fields(self.ticket, self._head))
         return data
 
     def _give_up(self, refusal: Refusal) -> None:
         """Stop collecting: wake those who wait, and let the head go."""
         self._collection = None
-        self._begin(refused=step(self._engine.abandon(self._ticket, refusal)))
+        self._begin(refused=step(self._engine.abandon(self.ticket, refusal)))
 
     def _begin(self, fields: Fields | None = None, refused: Refused | None = None) -> None:
         """Send the head with the application's own or these fields, unless it has left already."""
         if self._begun or self._head is None:
             return
         self._begun = True
-        sent = self._head.fields if fields is None else fields
+        sent = end_to_end(self._head.fields) if fields is None else fields
         if self._tell:
-            sent += (("Cache-Status", status.of_forward(self._ticket, refused, stored=False)),)
+            key = self.ticket.plan.slot if self._tell is Tell.ALL else None
+            member = of_forward(self.ticket, refused, stored=False, key=key)
+            sent = appended(sent, member)
         self._server_write = self._start_response(self._status_line, list(sent))
 
     # The server's side ------------------------------------------------------------------------
@@ -203,33 +218,58 @@ class Collector:
         if self._replacing:
             self._ready.extend(self._rescue() or ())
             return
+        if self._validating and self._head is not None:
+            self._freshen(self._head)
+            return
         if self._collection is None or self._head is None:
             self._settle()
             return
+        head, body = self._head, self._collection.body()
+        worth = self._engine.worth_coding(self.ticket, head, len(body))
+        codings = self._engine.coded(self.ticket, body) if worth else ()
         with handling(self._exchange):
-            admission = self._engine.admit(self._ticket, self._head, self._collection.body())
-            outcome = step(admission)
+            outcome = step(self._engine.admit(self.ticket, head, body, codings))
         self._settle()
         if isinstance(outcome, Admitted) and not self._begun:
-            telling = status.of_forward(self._ticket, None, stored=True)
-            more: Fields = (("Cache-Status", telling),) if self._tell else ()
-            page = send_page(self._start_response, self._request, outcome.page, more)
-            self._ready.extend(page)
+            self._send_admitted(outcome)
             return
         self._begin(refused=outcome if isinstance(outcome, Refused) else None)
         if held := self._collection.release():
             self._ready.append(held)
+
+    def _send_admitted(self, outcome: Admitted) -> None:
+        self._begun = True
+        more = outcome.withheld
+        if self._dated:
+            more += (("Date", outcome.page.date),)
+        if self._tell and self._head is not None:
+            told = self._tell
+            more = appended(more, of_admitted(self.ticket, outcome, self._head.status, told))
+        self._ready.extend(send_page(self._start_response, self._request, outcome.page, more))
+
+    def _freshen(self, head: ResponseHead) -> None:
+        """The application says that the page is still good: the client gets it."""
+        with handling(self._exchange):
+            outcome = step(self._engine.freshen(self.ticket, head))
+        if outcome is None:
+            self.again = True
+            return
+        self._settle()
+        self._send_admitted(outcome)
 
     def _rescue(self, error: Exception | None = None) -> list[bytes] | None:
         """Serve the expired page in place of a failure (RFC 5861 §4); None where it cannot be."""
         if self._begun or self._collection is None:
             return None
         # A 5xx that was swallowed is replaced, whatever the application raises behind it.
-        hit = self._engine.rescue(self._ticket, None if self._replacing else error)
+        hit = self._engine.rescue(self.ticket, None if self._replacing else error)
         if hit is None:
             return None
         self._settle()
-        return send_hit(self._start_response, self._request, hit, tell=self._tell)
+        failed = self._head.status if self._replacing and self._head is not None else None
+        key = key_of(hit.page, self._tell)
+        member = of_rescue(hit, status=failed, key=key) if self._tell else None
+        return send_hit(self._start_response, self._request, hit, member, dated=self._dated)
 
     def close(self) -> None:
         """Called by the server once, early when the client has gone."""
@@ -239,9 +279,9 @@ class Collector:
                 with handling(self._exchange):
                     close()
         finally:
-            if not self._ticket.settled:
+            if not self.ticket.settled and not self.again:
                 refusal = Refusal.INCOMPLETE if self._head is not None else Refusal.FAILED
-                step(self._engine.abandon(self._ticket, refusal))
+                step(self._engine.abandon(self.ticket, refusal))
             self._settle()
             self._exchange.end()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
@@ -11,13 +11,14 @@ from typing import Final, assert_never
 
 from .. import status
 from ..cache import PageCache
-from ..messages import Request
+from ..messages import GivenFields, Request
+from ..status import Tell
 from ..stepping import step
-from ..verdicts import Bypass, Forward, Hit, Stale, Ticket, Verdict, Wait
+from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
 from ..workers import Workers
 from .collector import Collector
 from .requests import read_request, view_environ
-from .responses import send_hit
+from .responses import CONDITION_KEYS, send_hit, send_not_cached, server_dates
 from .types import Environ, StartResponse, Write, WSGIApp
 from .watcher import Watcher
 
@@ -37,7 +38,11 @@ class PageCacheMiddleware:
         self.app = app
         self.cache = cache
         self._engine = cache.engine
-        self._tell = cache.engine.settings.cache_status
+        settings = cache.engine.settings
+        self._tell = Tell.OUTCOME if settings.cache_status else Tell.NOTHING
+        self._debugs = bool(settings.secret)
+        #: Whether pages are sent with their Date; None until the server was seen.
+        self._dated = {"send": True, "leave": False}.get(settings.date)
         self._refresher = Workers("pagegen-refresh", threads=REFRESHERS, places=MAX_REFRESHES)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -47,20 +52,26 @@ class PageCacheMiddleware:
         except Exception:
             # No request that anybody could key: the application may know better.
             return self.app(environ, start_response)
+        if self._dated is None:
+            self._dated = not server_dates(environ)
+        tell = self._engine.tells(request) if self._debugs else self._tell
         verdict: Verdict = step(self._engine.look_up(request))
         while isinstance(verdict, Wait):
             self._wait(verdict)
             verdict = step(self._engine.look_up(request, verdict))
         if isinstance(verdict, Hit):
-            return send_hit(start_response, request, verdict, tell=self._tell)
+            return self._send_hit(start_response, request, verdict, tell)
         if isinstance(verdict, Forward):
-            return self._forward(environ, start_response, request, verdict.ticket)
+            return self._forward(environ, start_response, request, verdict.ticket, tell)
         if isinstance(verdict, Stale):
             if verdict.ticket is not None:
                 self._refresh(environ, request, verdict.ticket)
-            return send_hit(start_response, request, verdict, tell=self._tell)
+            return self._send_hit(start_response, request, verdict, tell)
         if isinstance(verdict, Bypass):
-            return self._bypass(environ, start_response, request, verdict)
+            told = verdict if tell else None
+            return Watcher(self._engine, request, start_response, told).run(self.app, environ)
+        if isinstance(verdict, NotCached):
+            return send_not_cached(start_response)
         assert_never(verdict)
 
     def _wait(self, wait: Wait) -> None:
@@ -73,18 +84,43 @@ class PageCacheMiddleware:
             self._engine.leave(wait)
             raise
 
-    def _bypass(
-        self, environ: Environ, start_response: StartResponse, request: Request, verdict: Bypass
-    ) -> Iterable[bytes]:
-        telling = status.of_bypass(verdict) if self._tell else None
-        watcher = Watcher(self._engine, request, start_response, telling)
-        return watcher.run(self.app, environ)
+    def _send_hit(
+        self, start_response: StartResponse, request: Request, verdict: Hit | Stale, tell: Tell
+    ) -> list[bytes]:
+        member = status.of_hit(verdict, key=status.key_of(verdict.page, tell)) if tell else None
+        return send_hit(start_response, request, verdict, member, dated=bool(self._dated))
 
     def _forward(
-        self, environ: Environ, start_response: StartResponse, request: Request, ticket: Ticket
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        request: Request,
+        ticket: Ticket,
+        tell: Tell,
     ) -> Iterable[bytes]:
-        collector = Collector(self._engine, ticket, request, start_response)
-        return collector.run(self.app, self._seen(environ, request, ticket, collector))
+        collector = self._collector(ticket, request, start_response, tell)
+        seen = self._seen(environ, request, ticket, collector)
+        return self._run(
+            seen, collector, lambda: self._collector(ticket, request, start_response, tell)
+        )
+
+    def _collector(
+        self, ticket: Ticket, request: Request, start_response: StartResponse, tell: Tell
+    ) -> Collector:
+        dated = bool(self._dated)
+        return Collector(self._engine, ticket, request, start_response, tell, dated)
+
+    def _run(
+        self, seen: Environ, collector: Collector, another: Callable[[], Collector]
+    ) -> Iterable[bytes]:
+        """Run the application, once more when it answered a condition for another page."""
+        response = collector.run(self.app, seen)
+        if not collector.again:
+            return response
+        collector.close()
+        collector.ticket.validating = None
+        seen = {key: value for key, value in seen.items() if key not in CONDITION_KEYS}
+        return another().run(self.app, seen)
 
     def _seen(
         self, environ: Environ, request: Request, ticket: Ticket, collector: Collector
@@ -99,13 +135,17 @@ class PageCacheMiddleware:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
         # What the handler sees is taken now: some servers clear the environ when the request has
         # ended, and fill it with the next visitor's.
-        still = replace(request, fields={}, context={})
-        collector = Collector(self._engine, ticket, still, _nowhere)
+        still = replace(request, fields=GivenFields(), context={})
+
+        def collect() -> Collector:
+            return self._collector(ticket, still, _nowhere, Tell.NOTHING)
+
+        collector = collect()
         seen = self._seen(environ, request, ticket, collector)
 
         def refresh() -> None:
             try:
-                response = collector.run(self.app, seen)
+                response = self._run(seen, collector, collect)
                 with _closing(response):
                     for _ in response:
                         pass

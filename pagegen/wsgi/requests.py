@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -41,6 +42,14 @@ class EnvironFields:
         value: str | None = self._environ.get(_KEYS.get(name) or _key(name))
         # An empty CONTENT_LENGTH is how CGI says that there is none.
         return None if value == "" and name == "content-length" else value
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """See :class:`RequestFields`."""
+        for key, value in self._environ.items():
+            if key.startswith("HTTP_"):
+                yield key[5:].replace("_", "-").lower(), value
+        if kind := self._environ.get("CONTENT_TYPE"):
+            yield "content-type", kind
 
 
 def _key(name: str) -> str:

@@ -5,33 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from .. import status
+from ..law.codings import selected
+from ..law.downstream import not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
 from ..sources import mint
+from ..status import appended
 from ..verdicts import Hit, Stale
-from .types import StartResponse
+from .types import Environ, StartResponse
 
-_CONDITIONS: Final = frozenset(f"HTTP_{name.upper().replace('-', '_')}" for name in CONDITIONS)
+#: Environ keys of the request fields that make a response something else than the page.
+CONDITION_KEYS: Final = frozenset(f"HTTP_{name.upper().replace('-', '_')}" for name in CONDITIONS)
 
 
 def send_hit(
-    start_response: StartResponse, request: Request, hit: Hit | Stale, *, tell: bool
+    start_response: StartResponse,
+    request: Request,
+    hit: Hit | Stale,
+    member: str | None,
+    *,
+    dated: bool,
 ) -> list[bytes]:
-    """Send a page from the cache with its ``Age``, and on demand what the cache did."""
+    """Send a page from the cache with its ``Age``, on demand with its ``Date``, and what the cache
+    did (a member of ``Cache-Status``).
+    """
     more: Fields = (("Age", str(hit.age)),)
-    if tell:
-        more += (("Cache-Status", status.of_hit(hit)),)
+    if dated:
+        more += (("Date", hit.page.date),)
+    if member is not None:
+        more = appended(more, member)
     return send_page(start_response, request, hit.page, more)
+
+
+def server_dates(environ: Environ) -> bool:
+    """Whether the server adds a ``Date`` of its own to whatever is sent, as gunicorn does."""
+    return str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn")
 
 
 def send_page(
     start_response: StartResponse, request: Request, page: StoredResponse, more: Fields = ()
 ) -> list[bytes]:
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
+    if page.codings:
+        page = selected(request.fields, page)
     # One look for all five: nearly every request has none of them.
-    if not request.context.keys().isdisjoint(_CONDITIONS):
+    if not request.context.keys().isdisjoint(CONDITION_KEYS):
         code = precondition(request.fields, page)
         if code == 304:
             start_response("304 Not Modified", [*page.not_modified_fields, *more])
@@ -42,6 +61,13 @@ def send_page(
             return [] if request.method == "HEAD" else [other.body]
     start_response(page.status_line, [*page.fields, *more])
     return [] if request.method == "HEAD" else [page.body]
+
+
+def send_not_cached(start_response: StartResponse) -> list[bytes]:
+    """The 504 for a request that wants nothing but what is cached (RFC 9111 §5.2.1.7)."""
+    answer = not_cached()
+    start_response(f"{answer.status} {answer.reason}", list(answer.fields))
+    return [answer.body]
 
 
 def read_head(status_line: str, headers: Iterable[tuple[str, str]]) -> ResponseHead:

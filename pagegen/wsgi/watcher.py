@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..engine import Engine
 from ..exchange import Exchange, handling
+from ..law.downstream import end_to_end
 from ..law.storing import declared_length
-from ..messages import Request
-from ..rules import SAFE_METHODS
+from ..messages import SAFE_METHODS, Request
+from ..status import appended, of_bypass
 from ..stepping import step
+from ..verdicts import Bypass
 from .responses import read_head
 from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
 
@@ -26,12 +28,12 @@ class Watcher:
         engine: Engine,
         request: Request,
         start_response: StartResponse,
-        telling: str | None,
+        told: Bypass | None,
     ) -> None:
         self._engine = engine
         self._request = request
         self._start_response = start_response
-        self._telling = telling
+        self._told = told
         self._exchange = Exchange(engine.realm)
         self._watching = request.method not in SAFE_METHODS
         self._declared: int | None = None
@@ -43,11 +45,9 @@ class Watcher:
 
     def run(self, app: WSGIApp, environ: Environ) -> Iterable[bytes]:
         """The application's response, watched as far as there is something to watch."""
-        intervene = self._watching or self._telling
         try:
             with handling(self._exchange):
-                start = self.start_response if intervene else self._start_response
-                iterable = app(environ, start)
+                iterable = app(environ, self.start_response)
         except BaseException:
             self._end()
             raise
@@ -66,14 +66,15 @@ class Watcher:
         self, status_line: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Write:
         """The ``start_response`` of the application."""
+        fields = end_to_end(tuple(headers))
+        head = read_head(status_line, fields)
         if self._watching:
-            head = read_head(status_line, headers)
             self._declared = declared_length(head)
             self._exchange.owe(self._engine.forgotten_by(self._request, head))
-        if self._telling:
-            headers = [*headers, ("Cache-Status", self._telling)]
+        if self._told is not None:
+            fields = appended(fields, of_bypass(self._told))
         more = (exc_info,) if exc_info else ()
-        write = self._start_response(status_line, headers, *more)
+        write = self._start_response(status_line, list(fields), *more)
         return self._writing(write) if self._watching else write
 
     def _writing(self, write: Write) -> Write:

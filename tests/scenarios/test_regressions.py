@@ -394,4 +394,4 @@ def test_inspect_can_be_told_who_is_asking() -> None:
     who = Identity(name="user", sources=(parse_source("scope:user"),))
     rule = Rule(path="/mine", share=["user"], ttl=60, namespaces=["user:{user}"])
     cache = PageCache([rule], identities=[who])
-    assert cache.inspect("/mine", context={"user": "ada"}).namespaces == ("user:ada",)
+    assert cache.inspect("/mine", context={"user": "ada"}).namespaces[0] == "user:ada"

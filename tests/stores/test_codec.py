@@ -200,9 +200,9 @@ def test_a_liar_who_knows_the_check_raises_nothing(data: st.DataObject) -> None:
 def test_lengths_that_do_not_add_up_are_a_miss(length: str, more: int) -> None:
     rest = bytearray(PLAIN.encode(dataclasses.replace(SMALL, body=b""))[9:])
     lengths = Struct("<III")
-    at = 40 + 2 + 1 + 8
+    at = 64 + 2 + 1 + 10
     numbers = dict(zip(("key", "tokens", "text"), lengths.unpack_from(rest, at), strict=True))
-    assert numbers == {"key": 1, "tokens": 16, "text": 24}
+    assert numbers == {"key": 1, "tokens": 16, "text": 26}
     numbers[length] += more
     lengths.pack_into(rest, at, *numbers.values())
     found = PLAIN.decode(checked(bytes(rest)))
@@ -272,18 +272,20 @@ def test_nothing_of_the_stored_bytes_is_kept(codec: Codec) -> None:
 
 
 def test_the_format_is_what_other_versions_have_written() -> None:
-    """A page of format 1. Where this has to change, FORMAT counts up: old pages are misses then."""
-    assert PLAIN.encode(SMALL) == OF_FORMAT_1
-    assert PLAIN.decode(OF_FORMAT_1) is not None
-    assert KEYED.encode(SMALL)[:21] == KEYED_OF_FORMAT_1
-    assert KEYED.encode(SMALL)[21:] == OF_FORMAT_1[9:]
+    """A page of format 2. Where this has to change, FORMAT counts up: old pages are misses then."""
+    assert PLAIN.encode(SMALL) == OF_FORMAT_2
+    assert PLAIN.decode(OF_FORMAT_2) is not None
+    assert KEYED.encode(SMALL)[:21] == KEYED_OF_FORMAT_2
+    assert KEYED.encode(SMALL)[21:] == OF_FORMAT_2[9:]
 
 
-OF_FORMAT_1 = bytes.fromhex(
-    "50474e0143 5fdbd2bc"
-    "00001059fc54d941 0000000000000840 0000080065cded41 000000000000c03f 00000040fc54d941"
-    "c800 01 0300 0100 0100 0100 01000000 10000000 18000000"
+OF_FORMAT_2 = bytes.fromhex(
+    "50474e0243 9fff8666"
+    "00001059fc54d941 0000000000000840 0000080065cded41 000000000000c03f"
+    "0000000000000000 0000000000000000 0000000000000000 00000040fc54d941"
+    "c800 01 0300 0100 0100 0100 0000"
+    "01000000 10000000 1a000000"
     "6b 10 74747474747474747474747474747474"
-    "323030204f4b0a 2234663565220a 6e0a 455461670a 223122 626f6479"
+    "323030204f4b0a2234663565220a0a0a6e0a455461670a223122626f6479"
 )
-KEYED_OF_FORMAT_1 = bytes.fromhex("50474e014b e007604de4290d08ba8586a6af6e57b0")
+KEYED_OF_FORMAT_2 = bytes.fromhex("50474e024b fb4fbe2381b1bf08cc7637624499a2e8")

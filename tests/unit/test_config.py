@@ -110,7 +110,7 @@ def test_a_cache_from_the_file_and_one_from_python_find_the_same_slot(tmp_path: 
     ]
     found = [cache.inspect("/users/42/favorites", "end=20") for cache in caches]
     assert found[0] == found[1]
-    assert found[0].namespaces == ("user:42/favorites",)
+    assert found[0].namespaces[0] == "user:42/favorites"
     for cache in caches:
         cache.close()
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from pagegen.queries import MAX_LENGTH, MAX_PARAMETERS, Query, canonical, decode
-from pagegen.rules import QUERY_PRESETS, Rule
+from pagegen.readers import QUERY_PRESETS
+from pagegen.rules import Rule
 
 DECLARED: dict[str, Any] = {
     "start": {"type": "int", "default": 0, "min": 0},

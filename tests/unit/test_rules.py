@@ -93,6 +93,10 @@ CHANGES: dict[str, Any] = {
     "ttl": "2h",
     "swr": "1s",
     "sie": "1s",
+    "heuristic": "1d",
+    "client_reload": "ignore",
+    "own_url": False,
+    "compress": ("gzip",),
     "max_body": 5,
     "query": {"page": {"type": "int", "default": 2}},
     "headers": {"x-a": {}},
@@ -111,7 +115,42 @@ def test_a_changed_rule_has_another_fingerprint(field: str) -> None:
 
 def test_the_changes_cover_every_field_of_a_cached_rule() -> None:
     fields = {name for name, f in Rule.__dataclass_fields__.items() if f.init}
-    assert set(CHANGES) == fields - {"cache"}
+    assert set(CHANGES) == fields - {"cache", "mode"}
+
+
+@pytest.mark.parametrize(
+    ("states", "is_open"),
+    [
+        ({}, True),
+        ({"name": "all", "methods": ["GET"], "swr": "1s", "heuristic": "1d"}, True),
+        ({"ttl": "1h"}, False),
+        ({"namespaces": ["a"]}, False),
+        ({"query": {"q": {}}}, False),
+        ({"headers": {"accept-language": {}}}, False),
+        ({"cookies": {"theme": {}}}, False),
+        ({"share": ["user"]}, False),
+        ({"other_query": "bypass"}, False),
+        ({"drop_query": ["@tracking"]}, False),
+        ({"passthrough": ["x-id"]}, False),
+        ({"mode": "keyed"}, False),
+        ({"mode": "http", "ttl": "1h", "namespaces": ["a"]}, True),
+    ],
+)
+def test_a_rule_that_states_nothing_follows_the_response_alone(
+    states: dict[str, Any], is_open: bool
+) -> None:
+    built = Rule(**{"path": "/**", "share": "public", **states})
+    assert built.open is is_open
+    assert built.stores(404) is is_open
+    assert not built.stores(206)
+    assert not built.stores(304)
+    expect = states.get("other_query") or ("key" if is_open else "bypass")
+    assert built.other_query == expect
+
+
+def test_a_rule_of_another_mode_has_another_fingerprint() -> None:
+    keyed, http = (Rule(path="/", share="public", mode=mode) for mode in ("keyed", "http"))
+    assert keyed.fingerprint != http.fingerprint
 
 
 def test_the_same_rule_has_the_same_fingerprint() -> None:
@@ -181,7 +220,20 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"ttl": {"304": 1}}, "ttl.304", "part of a page or none", "Leave it out"),
     ({"ttl": {200: "x"}}, "ttl.200", "'x' is not a duration", '"30s"'),
     ({"swr": "x"}, "swr", "'x' is not a duration", '"30s"'),
-    ({"sie": None}, "sie", "None is not a duration", '"30s"'),
+    ({"sie": "soon"}, "sie", "'soon' is not a duration", '"30s"'),
+    ({"heuristic": -1}, "heuristic", "-1 is not between", '"30s"'),
+    ({"client_reload": "no"}, "client_reload", "'no' is no choice", "Choose honour or ignore"),
+    ({"mode": "open"}, "mode", "'open' is no choice", "Choose keyed or http"),
+    ({"mode": "http"}, "mode", "by the Vary of the response alone", 'mode = "keyed"'),
+    (
+        {"mode": "http", "share": "public", "cookies": {"a": {}}},
+        "mode",
+        "by the Vary of the response alone",
+        "no cookies",
+    ),
+    ({"compress": "gzip"}, "compress", "'gzip' is no list", '["a"]'),
+    ({"compress": ["lzma"]}, "compress", "'lzma' is no choice", "Choose zstd or br or gzip"),
+    ({"own_url": "yes"}, "own_url", "'yes' is neither true nor false", "Write one"),
     ({"max_body": "1 mb"}, "max_body", "'1 mb' is not a size", '"64MiB"'),
     ({"max_body": -1}, "max_body", "-1 is not a size", '"64MiB"'),
     ({"query": {"a": {"typ": 1}}}, "query.a.typ", "unknown key", "Did you mean 'type'?"),

@@ -9,9 +9,15 @@ import pytest
 from pagegen.law.downstream import added, page_fields
 from pagegen.law.validation import strong_etag
 from pagegen.messages import Fields, ResponseHead
+from pagegen.rules import Rule
 
 NO_CACHE: Fields = (("Cache-Control", "no-cache"),)
 EXPIRES = ("Expires", "Sun, 06 Nov 2094 08:49:37 GMT")
+
+
+def rule(*namespaces: str) -> Rule:
+    """A rule with these namespaces."""
+    return Rule(path="/page", share="public", namespaces=namespaces)
 
 
 class Case(NamedTuple):
@@ -37,12 +43,12 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_clients_are_told_to_ask_where_the_application_is_silent(case: Case) -> None:
-    assert added(ResponseHead(200, case.given), case.namespaces) == case.expect, case.says
+    assert added(ResponseHead(200, case.given), rule(*case.namespaces)) == case.expect, case.says
 
 
 def test_a_page_is_sent_with_a_strong_validator_and_its_length() -> None:
     head = ResponseHead(200, (("Content-Type", "text/html"), ("Date", "x"), ("Set-Cookie", "a=1")))
-    fields = page_fields(head, b"body", ["a"])
+    fields = page_fields(head, b"body", rule("a"))
     assert fields == (
         ("Content-Type", "text/html"),
         ("ETag", strong_etag(b"body", (("Content-Type", "text/html"),))),
@@ -65,17 +71,17 @@ def test_a_page_is_sent_with_a_strong_validator_and_its_length() -> None:
 def test_pages_that_have_parts_say_so_unless_the_application_spoke(
     status: int, said: Fields, expect: list[str]
 ) -> None:
-    fields = page_fields(ResponseHead(status, said), b"body", [])
+    fields = page_fields(ResponseHead(status, said), b"body", rule())
     assert [value for name, value in fields if name.lower() == "accept-ranges"] == expect
 
 
 @pytest.mark.parametrize("etag", ['"mine"', 'W/"mine"'])
 def test_the_validator_of_the_application_stays(etag: str) -> None:
-    fields = page_fields(ResponseHead(200, (("etag", etag),)), b"", ["a"])
+    fields = page_fields(ResponseHead(200, (("etag", etag),)), b"", rule("a"))
     assert [value for name, value in fields if name.lower() == "etag"] == [etag]
 
 
 def test_a_wrong_length_of_the_application_never_leaves() -> None:
-    fields = page_fields(ResponseHead(200, (("content-length", "99"),)), b"four", [])
+    fields = page_fields(ResponseHead(200, (("content-length", "99"),)), b"four", rule())
     lengths = [value for name, value in fields if name.lower() == "content-length"]
     assert lengths == ["4"]

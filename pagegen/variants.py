@@ -1,0 +1,139 @@
+"""Pages that vary: one resource, several stored responses (RFC 9111 §4.1).
+
+Only rules of mode ``http`` have them. The response's ``Vary`` names the request fields that select;
+their values are part of the key, so each variant has a slot of its own. The resource's first slot
+then holds a *marker*: the names, and the slots of its variants. A process reads it once and
+remembers the names, so that a hit costs one trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from .keys import SLOT_BYTES, encode, slot
+from .law.vary import normalised, selecting, visible
+from .messages import Request, ResponseHead, StoredResponse
+from .stores.base import Reading, Store
+from .verdicts import Plan
+
+#: Variants of one resource that are kept; the one whose slot was learned first gives way. Sites
+#: that vary by language or coding have a handful.
+MAX_VARIANTS: Final = 64
+#: Resources whose names are remembered; when they are so many, the memory starts anew.
+MAX_LEARNED: Final = 8192
+
+#: The value of a request field by its name in lower case.
+Values = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """What a marker says: names of selecting fields, and slots of variants, the latest first."""
+
+    names: tuple[str, ...]
+    slots: tuple[bytes, ...] = ()
+
+
+def variant(plan: Plan, names: tuple[str, ...], value_of: Values) -> Plan:
+    """The plan of the variant that these values select; the plan itself without names."""
+    if not names:
+        return plan
+    said = tuple(
+        (name, normalised(name, value_of(name)) if visible(name) else None) for name in names
+    )
+    key = plan.key + encode(("vary", said))
+    return replace(plan, key=key, slot=slot(key))
+
+
+def names_of(page: StoredResponse, plan: Plan) -> tuple[str, ...]:
+    """The fields that a stored page's ``Vary`` selects by, besides those that are keyed."""
+    head = ResponseHead(page.status, page.from_application())
+    return selecting(head, plan.keyed) or ()
+
+
+def marker(plan: Plan, marking: Marking, now: float) -> StoredResponse:
+    """The stored form of a marking: no page, since its status is none."""
+    return StoredResponse(
+        key=plan.key,
+        namespaces=(),
+        generation=(),
+        status=0,
+        status_line="",
+        body=b"".join(marking.slots),
+        etag=None,
+        last_modified=None,
+        stored_at=now,
+        initial_age=0.0,
+        fresh_until=now,
+        render_seconds=0.0,
+        fields=(("vary", ",".join(marking.names)),),
+        wire_fields=(),
+        not_modified_fields=(),
+        not_modified_wire_fields=(),
+    )
+
+
+def marking_of(page: StoredResponse | None, plan: Plan) -> Marking | None:
+    """What a marker of this plan says; None for a page, or another plan's."""
+    if page is None or page.status != 0 or page.key != plan.key:
+        return None
+    names = tuple(value for name, value in page.fields if name == "vary")
+    cuts = range(0, len(page.body), SLOT_BYTES)
+    slots = tuple(page.body[at : at + SLOT_BYTES] for at in cuts)
+    return Marking(tuple(names[0].split(",")), slots) if names else None
+
+
+class Variants:
+    """Reads and marks resources that vary; remembers their markings. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._learned: dict[bytes, Marking] = {}
+
+    async def read(self, store: Store, plan: Plan, request: Request) -> tuple[Plan, Reading]:
+        """The plan of the variant that a request selects, and what its slot holds."""
+        value_of = request.fields.get
+        known = self._learned.get(plan.slot)
+        target = plan if known is None else variant(plan, known.names, value_of)
+        reading = await store.read(target.slot, target.namespaces)
+        if known is not None:
+            return target, reading
+        found = marking_of(reading.page, plan)
+        if found is None:
+            return plan, reading
+        self._learn(plan.slot, found)
+        target = variant(plan, found.names, value_of)
+        return target, await store.read(target.slot, target.namespaces)
+
+    async def mark(
+        self, store: Store, plan: Plan, target: Plan, names: tuple[str, ...], now: float, ttl: float
+    ) -> None:
+        """Say in the resource's slot that ``target`` is a variant of it. Raises what the store
+        does.
+        """
+        known = self._learned.get(plan.slot)
+        if known is not None and known.names == names and target.slot in known.slots:
+            return
+        page, _ = await store.read(plan.slot, ())
+        there = marking_of(page, plan)
+        others = there.slots if there is not None and there.names == names else ()
+        slots = (target.slot, *(other for other in others if other != target.slot))
+        marking = Marking(names, slots[:MAX_VARIANTS])
+        await store.write_page(plan.slot, marker(plan, marking, now), ttl)
+        self._learn(plan.slot, marking)
+        for dropped in slots[MAX_VARIANTS:]:
+            await store.delete_page(dropped)
+
+    def unlearn(self, plan: Plan) -> None:
+        """The resource's latest page does not vary."""
+        self._learned.pop(plan.slot, None)
+
+    def varies(self, plan: Plan) -> bool:
+        """Whether this resource is known to vary."""
+        return plan.slot in self._learned
+
+    def _learn(self, place: bytes, marking: Marking) -> None:
+        if len(self._learned) >= MAX_LEARNED:
+            self._learned = {}
+        self._learned[place] = marking
