@@ -350,6 +350,6 @@ def _structured(value: str | None, kind: Literal["dictionary", "list"]) -> objec
     if not value:
         return None
     try:
-        return http_sf.parse(value.strip(" \t").encode("latin-1"), tltype=kind)
+        return http_sf.parse(value.strip(" \t").encode("ascii"), tltype=kind)
     except (ValueError, RecursionError):
         return None

@@ -9,8 +9,7 @@ from typing import Final
 from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange
-from ..law.downstream import end_to_end
-from ..law.storing import Refusal
+from ..law.storing import Refusal, end_to_end
 from ..messages import Fields, Request, ResponseHead, wire_form
 from ..status import Tell, appended, key_of, of_admitted, of_forward, of_rescue
 from ..verdicts import Admitted, Refused, Ticket
@@ -133,6 +132,8 @@ class Collector:
         more = outcome.withheld
         if self._dated:
             more += (("Date", outcome.page.date),)
+        if self._head is not None and self._head.has("age"):
+            more += (("Age", str(int(outcome.page.initial_age))),)
         if self._tell and self._head is not None:
             told = self._tell
             more = appended(more, of_admitted(self.ticket, outcome, self._head.status, told))

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import NOT_FOR_CLIENTS, end_to_end, not_cached
+from ..law.downstream import not_cached
 from ..law.ranges import partial
+from ..law.said import OWN
+from ..law.storing import HOP_BY_HOP, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Request, ResponseHead, StoredResponse, WireFields, wire_form
 from ..sources import mint
@@ -17,7 +19,7 @@ from .requests import ScopeFields
 from .types import Message, Send
 
 _CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
-_NOT_FOR_CLIENTS: Final = frozenset(name.encode("ascii") for name in NOT_FOR_CLIENTS)
+_NOT_FOR_CLIENTS: Final = frozenset(name.encode("ascii") for name in (*HOP_BY_HOP, OWN))
 
 # Messages that say nothing of the page and may stand before or beside it.
 BESIDE: Final = frozenset(("http.response.debug", "http.response.push", "http.response.early_hint"))

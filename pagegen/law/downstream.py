@@ -6,16 +6,10 @@ the browser ask each time (RFC 9111 §5.2.2.4), and a strong validator makes ask
 
 from __future__ import annotations
 
-from typing import Final
-
-from ..fields import tokens
 from ..messages import Fields, ResponseHead
 from ..rules import Rule
 from . import codings, storing, validation
 from .validation import Answer
-
-#: Fields of a response that are not for its client.
-NOT_FOR_CLIENTS: Final = storing.HOP_BY_HOP | {"pagegen-cache-control"}
 
 
 def passing_fields(head: ResponseHead, rule: Rule) -> Fields:
@@ -26,25 +20,12 @@ def passing_fields(head: ResponseHead, rule: Rule) -> Fields:
     """
     kept = tuple(
         pair
-        for pair in end_to_end(head.fields)
+        for pair in storing.end_to_end(head.fields)
         if rule.set_cookie == "refuse" or pair[0].lower() != "set-cookie"
     )
     if rule.compress and codings.worth_coding(head, None):
         kept = codings.varied(kept)
     return kept + added(head, rule)
-
-
-def end_to_end(fields: Fields) -> Fields:
-    """What of an application's fields is for its client: no field of the connection (RFC 9110
-    §7.6.1; some servers refuse them), and none that is addressed to this cache alone.
-    """
-    names = [name.lower() for name, _ in fields]
-    if NOT_FOR_CLIENTS.isdisjoint(names):
-        return fields
-    lines = zip(names, fields, strict=True)
-    named = {other for name, (_, said) in lines if name == "connection" for other in tokens(said)}
-    unwanted = NOT_FOR_CLIENTS | named
-    return tuple(pair for pair in fields if pair[0].lower() not in unwanted)
 
 
 def not_cached() -> Answer:

@@ -38,9 +38,9 @@ def conditions(page: StoredResponse) -> Fields:
         return ()
     found = []
     if (tag := _sole(page, "etag")) and (entity_tag(tag) or _WORD.fullmatch(tag)):
-        found.append(("If-None-Match", tag))
+        found.append(("if-none-match", tag))
     if (modified := _sole(page, "last-modified")) and http_date(modified) is not None:
-        found.append(("If-Modified-Since", modified))
+        found.append(("if-modified-since", modified))
     return tuple(found)
 
 

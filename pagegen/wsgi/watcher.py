@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..engine import Engine
 from ..exchange import Exchange, handling
-from ..law.downstream import end_to_end
-from ..law.storing import declared_length
+from ..law.storing import declared_length, end_to_end
 from ..messages import SAFE_METHODS, Request
 from ..status import appended, of_bypass
 from ..stepping import step

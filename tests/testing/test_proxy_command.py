@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from pagegen.testing.proxy.__main__ import main
+from tests.serving import ROOT
 from tests.testing.proxying import PATIENCE, Kind, Origin, Peer
 
 #: No server that adds a date of its own adds this one.
@@ -41,13 +43,15 @@ ANSWERS = {
 class Stage:
     """The command in a process of its own, in front of an origin."""
 
-    def __init__(self, kind: Kind, *options: str) -> None:
+    def __init__(self, kind: Kind, folder: Path, *options: str) -> None:
         self.kind = kind
         self.origin = Origin(self._serve)
         front = ["--wsgi"] if kind == "wsgi" else []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pagegen.testing.proxy", self.origin.url, "--port", "0",
              "--json", "--cache-status", *front, *options],
+            cwd=folder,  # pagegen warns of company in the same folder, and this is none
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -83,8 +87,8 @@ class Stage:
 
 
 @contextmanager
-def staged(kind: Kind, *options: str) -> Iterator[Stage]:
-    stage = Stage(kind, *options)
+def staged(kind: Kind, folder: Path, *options: str) -> Iterator[Stage]:
+    stage = Stage(kind, folder, *options)
     try:
         yield stage
     finally:
@@ -93,8 +97,10 @@ def staged(kind: Kind, *options: str) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module", params=["asgi", "wsgi"])
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with staged(request.param) as found:
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    with staged(request.param, tmp_path_factory.mktemp("proxy")) as found:
         yield found
 
 
@@ -175,7 +181,7 @@ def test_an_origin_that_says_nothing_is_a_bad_gateway(stage: Stage) -> None:
 def test_ctrl_c_is_clean(kind: Kind, tmp_path: Path) -> None:
     rules = tmp_path / "pagegen.toml"
     rules.write_text('[[rule]]\npath = "/page"\nshare = "public"\nttl = "1h"\n')
-    with staged(kind, "--config", str(rules), "--store", "memory://") as found:
+    with staged(kind, tmp_path, "--config", rules.name, "--store", "memory://") as found:
         found.ask("GET", "/page")
         assert "; hit" in str(found.ask("GET", "/page")[0].getheader("cache-status"))
         assert "bypass" in str(found.ask("GET", "/chunks")[0].getheader("cache-status"))

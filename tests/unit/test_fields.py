@@ -175,6 +175,7 @@ def test_what_cannot_be_read_closes_what_it_names(rule: Rule) -> None:
     Rule("shared", "-", "s-maxage alike", "s-maxage =9, max-age=9", {"s-maxage": None,
          "max-age": "9"}),
     Rule("comma", "-", "a forgotten comma", "public max-age=60", {"max-age": None}),
+    Rule("nbsp", "9110 §5.6.3", "a space that is none", "\xa0max-age=9", {"max-age": None}),
     Rule("first", "9111 §4.2.1", "and is the first", "@max-age=5, max-age=9", {"max-age": None}),
     Rule("stale", "-", "it opens no window", "@stale-while-revalidate=9", {}),
     Rule("public", "-", "it opens nothing", "@public, must-understand?", {}),

@@ -133,7 +133,8 @@ DOUBTS = [
     Rule("other-day", "-", "a weekday of another language", "Dim, 06 Nov 1994 08:49:37 GMT"),
     Rule("signs", "-", "signs", "Sun, +6 Nov 1994 08:49:37 GMT"),
     Rule("wide", "-", "digits are ASCII", "Sun, 0\u0666 Nov 1994 08:49:37 GMT"),
-    Rule("long-s", "-", "letters are ASCII", "\u017fun, 06 \u017fep 1994 08:49:37 GMT"),
+    Rule("long-s", "-", "letters are ASCII", "\u017fun, 06 Nov 1994 08:49:37 GMT"),
+    Rule("long-s-asctime", "-", "in C's form too", "\u017fun Nov  6 08:49:37 1994"),
     Rule("long", "-", "too long", "Sun," + " " * MAX_DATE + "06 Nov 1994 08:49:37 GMT"),
 ]  # fmt: skip
 

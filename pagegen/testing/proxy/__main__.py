@@ -79,6 +79,8 @@ def _cache(wanted: Namespace) -> PageCache:
     else:
         found = Configuration(Settings(), RuleBook((Rule(path="/**", share="public"),)))
     settings = found.settings
+    if settings.date == "auto":
+        settings = replace(settings, date="send")  # our servers add none
     if wanted.store:
         settings = replace(settings, store=wanted.store)
     if wanted.cache_status:
