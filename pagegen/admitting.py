@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
+from . import groups
 from .compression import compressed
 from .exchange import current
 from .flights import Outcome
@@ -64,12 +64,15 @@ class Admission:
     ) -> Admitted | Refused:
         """Store a whole response under the tokens of its ticket, and hand it to those who wait."""
         plan = ticket.plan
+        late = self._late(plan, head)
         refusal = (
             self.refusal(ticket, head)
             or storing.body_refusal(head, len(body), plan.rule)
-            or self._untagged(plan.namespaces)
-            or (Refusal.OWED if self._state.owing(plan.namespaces) else None)
+            or (Refusal.GROUPS if late is None else None)
+            or (Refusal.OWED if self._state.owing((*plan.namespaces, *(late or ()))) else None)
         )
+        if refusal is None and late:
+            refusal = await self._belong(ticket, late)
         if refusal is not None:
             return await self.abandon(ticket, refusal)
         now = self._sources.now()
@@ -100,6 +103,8 @@ class Admission:
         windows = (page.stale_while_revalidate, page.stale_if_error, page.stale_if_unreachable)
         keep = max(0.0, page.fresh_until - now) + max(windows) + LINGER
         kept = await self._store.write_page(target.slot, page, keep)
+        if target.rule.groups:
+            self._state.groups.learn(target.slot, tuple(ticket.late))
         if ticket.resource is not None and target.rule.open:
             if names:
                 await self._variants.mark(self._store, ticket.resource, target, names, now, keep)
@@ -107,11 +112,29 @@ class Admission:
                 self._variants.unlearn(ticket.resource)
         return kept
 
-    def _untagged(self, namespaces: Sequence[str]) -> Refusal | None:
-        """A page tagged with what its rule does not declare could not be forgotten by it."""
+    def _late(self, plan: Plan, head: ResponseHead) -> tuple[str, ...] | None:
+        """The namespaces that were found while rendering; None for any that the rule forbids."""
         exchange = current(self._state.realm)
-        if exchange is not None and not exchange.tags.keys() <= set(namespaces):
-            return Refusal.GROUPS
+        tags = () if exchange is None else tuple(exchange.tags)
+        late = groups.found(head, tags, plan.namespaces)
+        return late if plan.rule.groups or not late else None
+
+    async def _belong(self, ticket: Ticket, late: tuple[str, ...]) -> Refusal | None:
+        """Read the tokens of late namespaces into the ticket, and after them the sequence."""
+        try:
+            self._state.hurry(ticket.spent)
+            _, tokens = await self._store.read(None, late)
+            known = dict(zip(late, tokens, strict=True))
+            if missing := [name for name, token in known.items() if token is None]:
+                fresh = self._state.mint(missing)
+                known |= await self._store.add_tokens(fresh, self._state.token_ttl)
+            _, (sequence,) = await self._store.read(None, (groups.SEQUENCE,))
+        except Exception as error:
+            self._state.store_failed(error)
+            return Refusal.STORE
+        if ticket.sequence is None or sequence != ticket.sequence:
+            return Refusal.SEQUENCE
+        ticket.late = {name: token for name, token in known.items() if token is not None}
         return None
 
     async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | None:

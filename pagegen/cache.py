@@ -148,8 +148,8 @@ class PageCache:
     def tag(self, *names: str) -> None:
         """Say while rendering that the page also belongs to these namespaces.
 
-        Reserved: this version cannot add namespaces that a rule does not declare, so a page tagged
-        with others is *not stored*. Where no request is handled, as in a thread that does not
+        Rules with ``groups`` allow that; under others a page tagged with namespaces that the rule
+        does not declare is *not stored*. Where no request is handled, as in a thread that does not
         carry the request's context, it can do nothing, and warns.
         """
         checked = [namespaces.check(name) for name in names]

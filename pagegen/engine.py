@@ -94,7 +94,7 @@ class Engine:
         conditions = freshening.conditions(page) if page is not None and asks else ()
         seen = self._state.planner.view(ticket.plan, request, conditions)
         if ticket.plan.rule.open:
-            ticket.seen = dict(seen.fields)
+            ticket.seen = dict(seen.fields[: len(seen.fields) - len(conditions)])
         return seen
 
     async def inspect(self, request: Request) -> Inspection:

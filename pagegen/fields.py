@@ -91,7 +91,8 @@ _FIXDATE: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _ASCTIME: Final = re.compile(
-    rf"{_WEEKDAY}{_MONTH}[ \t]+{_DAY}[ \t]+{_TIME}[ \t]+(?P<year>[0-9]{{4}})(?:[ \t]+gmt)?",
+    rf"{_WEEKDAY}{_MONTH}[ \t]+{_DAY}[ \t]+{_TIME}"
+    r"[ \t]+(?P<year>[0-9]{4})(?:[ \t]+(?P<zone>gmt))?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -205,40 +206,25 @@ def http_date(text: str | None) -> float | None:
     if len(text) > MAX_DATE:
         return None
     match = _FIXDATE.fullmatch(text) or _ASCTIME.fullmatch(text)
-    return _moment(**match.groupdict()) if match else None
+    return _moment(match) if match else None
 
 
-def _moment(
-    day: str,
-    month: str,
-    year: str,
-    hour: str,
-    minute: str,
-    second: str,
-    zone: str = "gmt",
-    **_: str,
-) -> float | None:
-    number = int(year)
-    if len(year) == 2:
-        number += 1900 if number >= CENTURY else 2000
+def _moment(match: re.Match[str]) -> float | None:
+    year = int(match["year"])
+    if len(match["year"]) == 2:
+        year += 1900 if year >= CENTURY else 2000
+    month = _MONTHS.index(match["month"].lower()) + 1
+    day, hour, minute, second = (int(match[name]) for name in ("day", "hour", "minute", "second"))
     try:
-        moment = datetime(
-            number,
-            _MONTHS.index(month.lower()) + 1,
-            int(day),
-            int(hour),
-            int(minute),
-            min(int(second), 59),
-            tzinfo=UTC,
-        )
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:
         return None
-    return moment.timestamp() - _offset(zone)
+    return moment.timestamp() - _offset(match["zone"])
 
 
-def _offset(zone: str) -> int:
+def _offset(zone: str | None) -> int:
     """Seconds that clocks of this zone are ahead of UTC."""
-    if not zone.startswith(("+", "-")):
+    if not zone or zone[0] not in "+-":
         return 0
     seconds = int(zone[1:3]) * 3600 + int(zone[3:]) * 60
     return -seconds if zone[0] == "-" else seconds

@@ -15,7 +15,7 @@ async def inspect(request: Request, state: State, store: Store) -> Inspection:
     plan = state.planner.plan(request)
     if isinstance(plan, Bypass):
         return Inspection("uncacheable", reason=plan.reason)
-    plan, (page, tokens) = await state.variants.read(store, plan, request)
+    plan, page, tokens, _ = await state.reader.read(store, plan, request)
     moment = state.sources.now()
     fitness = reuse.fitness(page, plan.key, tokens, moment)
     if page is None or fitness is Fitness.FOREIGN:
@@ -23,7 +23,7 @@ async def inspect(request: Request, state: State, store: Store) -> Inspection:
     return Inspection(
         fitness,
         plan.rule.name,
-        plan.namespaces,
+        page.namespaces,
         reuse.changed(page, tokens, fitness),
         page.initial_age + moment - page.stored_at,
         page.render_seconds,

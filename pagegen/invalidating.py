@@ -75,7 +75,7 @@ class Invalidator:
     async def _replace(self, names: tuple[str, ...]) -> None:
         mark = self._owed.mark()
         try:
-            await self._store.replace_tokens(self._state.mint(names), self._state.token_ttl)
+            await self._state.forget(self._store, names)
         except BaseException as error:
             # Whoever was cancelled here does not know either whether the store has them.
             self._state.counters.count("invalidation-failed")

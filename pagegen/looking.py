@@ -9,13 +9,15 @@ from typing import Final
 
 from .exchange import current
 from .flights import Outcome
+from .groups import SEQUENCE
 from .law import freshening, reuse
 from .law.reuse import Fitness
 from .law.wishes import Wishes, wishes
 from .messages import Request, StoredResponse
+from .reading import Found
 from .state import State
-from .stores.base import Reading, Store
-from .variants import names_of, variant
+from .stores.base import Store
+from .variants import names_of, values_of, variant
 from .verdicts import Bypass, Forward, Hit, NotCached, Plan, Reason, Stale, Ticket, Verdict, Wait
 
 #: Request fields that tell of a person.
@@ -29,8 +31,7 @@ class _Look:
 
     request: Request
     resource: Plan
-    plan: Plan
-    reading: Reading
+    found: Found
     fitness: Fitness
     asked: Wishes | None
     after: Wait | None
@@ -39,7 +40,7 @@ class _Look:
     @property
     def expired(self) -> StoredResponse | None:
         """The page, where it is over its lifetime and nothing worse."""
-        return self.reading.page if self.fitness is Fitness.EXPIRED else None
+        return self.found.page if self.fitness is Fitness.EXPIRED else None
 
     @property
     def demanded(self) -> bool:
@@ -50,7 +51,7 @@ class _Look:
     def current(self) -> StoredResponse | None:
         """The page, if no namespace of it was forgotten: the application may find it good."""
         usable = self.fitness in (Fitness.EXPIRED, Fitness.FRESH)
-        return self.reading.page if usable else None
+        return self.found.page if usable else None
 
 
 class LookUp:
@@ -63,7 +64,6 @@ class LookUp:
         self._store = store
         self._planner = state.planner
         self._flights = state.flights
-        self._variants = state.variants
         self._sources = state.sources
         self._counters = state.counters
         self._patience = state.settings.patience
@@ -84,20 +84,25 @@ class LookUp:
         landings = self._flights.landings
         began = self._sources.monotonic()
         try:
-            if rule.open:
-                target, reading = await self._variants.read(self._store, plan, request)
+            found = None
+            if rule.learns:
+                found = await self._state.reader.read(self._store, plan, request)
+                if self._state.owing(found.namespaces):
+                    return self._state.bypass(Reason.OWED)
+                key, page, tokens = found.plan.key, found.page, found.tokens
             else:
-                target, reading = plan, await self._store.read(plan.slot, plan.namespaces)
-            page, tokens = reading
+                key = plan.key
+                page, tokens = await self._store.read(plan.slot, plan.namespaces)
             now = self._sources.now()
-            fitness = reuse.fitness(page, target.key, tokens, now)
+            fitness = reuse.fitness(page, key, tokens, now)
             if (fitness is Fitness.FRESH and page is not None) and (
                 asked is None or asked.accepts_fresh(page, now)
             ):
                 return self._hit(page, now)
         except Exception as error:
             return self._state.store_failed(error)
-        look = _Look(request, plan, target, reading, fitness, asked, after, began)
+        found = found or Found(plan, page, tokens)
+        look = _Look(request, plan, found, fitness, asked, after, began)
         verdict = self._as_asked(look) or await self._missed(look)
         if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
             return await self._look_again(verdict, look)
@@ -110,7 +115,7 @@ class LookUp:
             return None
         plan = after.plan
         if plan.rule.open:
-            plan = variant(plan, names_of(page, plan), request.fields.get)
+            plan = variant(plan, names_of(page, plan), values_of(plan, request.fields))
         return page if page.key == plan.key else None
 
     def _hit(self, page: StoredResponse, now: float, *, collapsed: bool = False) -> Hit:
@@ -134,13 +139,13 @@ class LookUp:
             return self._state.bypass(Reason.HEAD_MISS)
         try:
             self._state.hurry(self._sources.monotonic() - look.began)
-            generation = await self._generation(look.plan, look.reading.tokens)
+            generation, sequence = await self._generation(look.found)
         except Exception as error:
             return self._state.store_failed(error)
-        return self._embark(self._ticket(look, generation), look)
+        return self._embark(self._ticket(look, generation, sequence), look)
 
-    def _ticket(self, look: _Look, generation: tuple[bytes, ...]) -> Ticket:
-        plan, page, asked = look.plan, look.current, look.asked
+    def _ticket(self, look: _Look, generation: tuple[bytes, ...], sequence: bytes | None) -> Ticket:
+        plan, page, asked = look.found.plan, look.current, look.asked
         head = look.request.method == "HEAD"
         credentials = _NONE
         if plan.rule.open:
@@ -153,11 +158,12 @@ class LookUp:
             None,
             self._sources.now(),
             cause=self._cause(look),
-            changed=reuse.changed(look.reading.page, look.reading.tokens, look.fitness),
+            changed=reuse.changed(look.found.page, look.found.tokens, look.fitness),
             fallback=look.expired if asked is None or not asked.no_cache else None,
             validating=page if page is not None and (head or freshening.conditions(page)) else None,
             resource=look.resource,
             credentials=credentials,
+            sequence=sequence,
             forgives=(asked.stale_if_error or 0.0) if asked is not None else 0.0,
             spent=self._sources.monotonic() - look.began,
         )
@@ -168,17 +174,28 @@ class LookUp:
             return "request"
         if look.fitness not in (Fitness.ABSENT, Fitness.FOREIGN):
             return "stale"
-        return "vary-miss" if look.plan is not look.resource else "uri-miss"
+        return "vary-miss" if look.found.plan is not look.resource else "uri-miss"
 
-    async def _generation(self, plan: Plan, tokens: Sequence[bytes | None]) -> tuple[bytes, ...]:
-        """The present tokens of all namespaces, minted where missing; raises if that fails."""
-        missing = [n for n, t in zip(plan.namespaces, tokens, strict=True) if t is None]
+    async def _generation(self, found: Found) -> tuple[tuple[bytes, ...], bytes | None]:
+        """The present tokens of the plan's namespaces and the sequence's, where the rule has one;
+        minted where missing. Raises if that fails.
+        """
+        names, tokens = found.plan.namespaces, found.tokens[: len(found.plan.namespaces)]
+        if not found.plan.rule.groups:
+            return await self._tokens(names, tokens), None
+        *generation, sequence = await self._tokens((*names, SEQUENCE), (*tokens, found.sequence))
+        return tuple(generation), sequence
+
+    async def _tokens(
+        self, names: Sequence[str], tokens: Sequence[bytes | None]
+    ) -> tuple[bytes, ...]:
+        missing = [n for n, t in zip(names, tokens, strict=True) if t is None]
         # Another worker may have been first: what counts is what the store says.
         added: Mapping[str, bytes] = {}
         if missing:
             fresh = self._state.mint(missing)
             added = await self._store.add_tokens(fresh, self._state.token_ttl)
-        pairs = zip(plan.namespaces, tokens, strict=True)
+        pairs = zip(names, tokens, strict=True)
         return tuple(added[name] if token is None else token for name, token in pairs)
 
     def _embark(self, ticket: Ticket, look: _Look) -> Verdict:
@@ -196,7 +213,7 @@ class LookUp:
             return self._state.stale(page, None)
         if usable and self._flights.stumbled(plan.slot):
             return self._state.stale(usable, None)
-        flight, leads = self._flights.join(plan.slot, ticket.generation)
+        flight, leads = self._flights.join(plan.slot, _joined_on(ticket))
         if leads:
             ticket.flight = flight
             if usable is None:
@@ -224,20 +241,22 @@ class LookUp:
             return verdict
         if look.demanded:
             return verdict
-        plan = ticket.plan
         try:
-            page, tokens = await self._store.read(plan.slot, plan.namespaces)
+            found = await self._state.reader.read(self._store, look.resource, look.request)
         except BaseException as error:
             self._state.settle(ticket, Outcome.FAILED)
             if isinstance(error, Exception):
                 return self._state.store_failed(error)
             raise
-        now = self._sources.now()
-        if page is None or reuse.fitness(page, plan.key, tokens, now) is not Fitness.FRESH:
+        now, page = self._sources.now(), found.page
+        fitness = reuse.fitness(page, found.plan.key, found.tokens, now)
+        if page is None or fitness is not Fitness.FRESH:
             return verdict
         if look.asked is not None and not look.asked.accepts_fresh(page, now):
             return verdict
-        self._state.settle(ticket, page if tokens == ticket.generation else Outcome.FAILED)
+        same = page.key == ticket.plan.key and found.sequence == ticket.sequence
+        same = same and found.tokens[: len(ticket.generation)] == ticket.generation
+        self._state.settle(ticket, page if same else Outcome.FAILED)
         return self._hit(page, now)
 
     def _usable(self, look: _Look) -> StoredResponse | None:
@@ -250,3 +269,8 @@ class LookUp:
     def _forward(self, ticket: Ticket) -> Forward:
         self._counters.count("forward")
         return Forward(ticket)
+
+
+def _joined_on(ticket: Ticket) -> tuple[bytes, ...]:
+    """What requests that wait for one page have in common, besides its slot."""
+    return ticket.generation if ticket.sequence is None else (*ticket.generation, ticket.sequence)

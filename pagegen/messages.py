@@ -14,9 +14,12 @@ Fields = tuple[tuple[str, str], ...]
 WireFields = tuple[tuple[bytes, bytes], ...]
 
 
-#: Methods whose pages are cached, and those whose answers never invalidate (RFC 9110 §9.2.1).
+#: Methods whose pages are cached.
 CACHED_METHODS: Final = ("GET", "HEAD")
-SAFE_METHODS: Final = frozenset((*CACHED_METHODS, "OPTIONS", "TRACE", "QUERY"))
+#: Methods whose answers never invalidate: the safe ones (RFC 9110 §9.2.1 and its registry).
+SAFE_METHODS: Final = frozenset(
+    (*CACHED_METHODS, "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH")
+)
 
 
 def wire_form(fields: Fields) -> WireFields:
@@ -103,10 +106,11 @@ class StoredResponse:
     All a hit sends is made here once, at admission: header tuples in the form of each front, and
     those of the 304 that stands for the page. Times are seconds since the epoch; ``initial_age``
     is how old the response was when it came (RFC 9111 §4.2.3). ``date`` is the ``Date`` it came
-    with, ``control`` its ``Pagegen-Cache-Control``, which no client gets. The ``stale_`` windows are seconds past ``fresh_until`` within which it may be served
-    while one refresh runs, in place of an error, and when the application cannot be reached; 0
-    where the response forbids it. ``codings`` are content codings that the body is also kept in,
-    each with its bytes; ``forms`` remembers what is sent of the page in each of them.
+    with, ``control`` its ``Pagegen-Cache-Control``, which no client gets. The ``stale_`` windows
+    are seconds past ``fresh_until`` within which it may be served while one refresh runs, in place
+    of an error, and when the application cannot be reached; 0 where the response forbids it.
+    ``codings`` are content codings that the body is also kept in, each with its bytes; ``forms``
+    remembers what is sent of the page in each of them.
     """
 
     key: bytes

@@ -29,8 +29,8 @@ def stored_response(
     conditional = validation.not_modified_fields(fields)
     return StoredResponse(
         key=plan.key,
-        namespaces=plan.namespaces,
-        generation=ticket.generation,
+        namespaces=(*plan.namespaces, *ticket.late),
+        generation=(*ticket.generation, *ticket.late.values()),
         status=head.status,
         status_line=f"{head.status} {head.reason or _reason(head.status)}",
         body=body,

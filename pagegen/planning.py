@@ -270,7 +270,8 @@ class Planner:
         keyed = {"host", *rule.keyed_headers, *(s.target for s in asked if s.kind == "header")}
         if inputs.cookies or any(source.kind == "cookie" for source in asked):
             keyed.add("cookie")
-        return Plan(rule, key, slot(key), namespaces, frozenset(keyed), inputs)
+        passing = frozenset((*self._passthrough, *rule.passthrough))
+        return Plan(rule, key, slot(key), namespaces, frozenset(keyed), inputs, passing)
 
     def view(self, plan: Plan, request: Request, conditions: Fields = ()) -> View:
         """What the handler of this request may see."""

@@ -25,8 +25,8 @@ _REMEDIES: Final = {
     Refusal.NO_STORE: "The application says no-store: it has the last word",
     Refusal.NO_CACHE: "The application says no-cache: it has the last word",
     Refusal.AUTHORIZATION: "The request had credentials: a page for everybody says public",
-    Refusal.COOKIE: "The handler saw cookies: a page for everybody says public, or varies by Cookie",
-    Refusal.GROUPS: "The page names namespaces that the rule does not declare",
+    Refusal.COOKIE: "The handler saw cookies: a page for everybody says public, or Vary: Cookie",
+    Refusal.GROUPS: "The page names namespaces that the rule does not declare: set groups = true",
     Refusal.TOO_LARGE: "Raise max_body, or set cache = false",
 }
 

@@ -66,6 +66,11 @@ class RuleBook:
             _fits(literals, namespace) for literals in self._shapes
         )
 
+    @property
+    def late(self) -> bool:
+        """Whether pages of any rule may name namespaces while they are rendered."""
+        return any(rule.groups for rule in self.rules)
+
     def token_ttl(self) -> float:
         """Seconds for tokens to live: twice as long as any rule lets a page be served."""
         stays = (

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
-from . import messages
 from . import readers as read
 from .errors import ConfigError
 from .messages import CACHED_METHODS
@@ -20,7 +19,6 @@ from .parameters import KeyedField, Parameter, declared
 from .patterns import PathPattern, parse_pattern
 
 PUBLIC: Final = "public"
-SAFE_METHODS: Final = messages.SAFE_METHODS
 UNSAFE_METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 #: Content codings that pages may be kept in, best first.
 CODINGS: Final = ("zstd", "br", "gzip")
@@ -56,6 +54,8 @@ class Rule:
         reloading browsers, or ``"ignore"`` it.
     own_url: whether a successful write to the page's own URL forgets it (RFC 9111 §4.4). False
         saves a token per URL, where nothing is ever written to it.
+    groups: whether a page may name further namespaces that it belongs to, with ``Cache-Groups``
+        (RFC 9875) or ``cache.tag``. Otherwise such a page is not stored. Absent: in mode ``http``.
     compress: content codings that pages are also kept in: ``"gzip"``, ``"br"``, ``"zstd"``.
     max_body: larger bodies pass through unstored.
     query, headers, cookies: what the page depends on; the handler sees nothing else.
@@ -80,6 +80,7 @@ class Rule:
     heuristic: str | float | None = None
     client_reload: Literal["honour", "ignore"] = "honour"
     own_url: bool = True
+    groups: bool | None = None
     compress: Sequence[str] = ()
     max_body: str | int = DEFAULT_MAX_BODY
     query: Mapping[str, Any] = field(default_factory=dict)
@@ -98,6 +99,7 @@ class Rule:
     heuristic_limit: float | None = field(init=False, repr=False, compare=False)
     stale_while_revalidate: float | None = field(init=False, repr=False, compare=False)
     stale_if_error: float | None = field(init=False, repr=False, compare=False)
+    learns: bool = field(init=False, repr=False, compare=False)
     body_limit: int = field(init=False, repr=False, compare=False)
     parameters: Mapping[str, Parameter] = field(init=False, repr=False, compare=False)
     keyed_headers: Mapping[str, KeyedField] = field(init=False, repr=False, compare=False)
@@ -181,15 +183,18 @@ def _build_rule(rule: Rule) -> None:
     put("identities", _share(rule))
     read.choice(rule.client_reload, "client_reload", ("honour", "ignore"))
     put("open", _is_open(rule))
+    put("groups", rule.open if rule.groups is None else rule.groups)
     put("other_query", rule.other_query or ("key" if rule.open else "bypass"))
     read.choice(rule.other_query, "other_query", ("bypass", "drop", "key"))
     read.choice(rule.set_cookie, "set_cookie", ("refuse", "drop"))
     put("namespaces", read.texts(rule.namespaces, "namespaces"))
     put("templates", _rule_templates(rule))
-    for name in ("cache", "own_url"):
+    for name in ("cache", "own_url", "groups"):
         value = getattr(rule, name)
         if not isinstance(value, bool):
             raise ConfigError(f"{value!r} is neither true nor false", "Write one", field=name)
+    # Whether its pages have more to them than the rule can say: variants, or late namespaces.
+    put("learns", rule.open or bool(rule.groups))
     put("fingerprint", _fingerprint(rule))
 
 

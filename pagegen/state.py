@@ -9,10 +9,12 @@ from .config import Configuration
 from .debugging import Debugger
 from .errors import LateError
 from .flights import Flights, Outcome
+from .groups import SEQUENCE, Groups
 from .law import reuse
 from .messages import StoredResponse
 from .owed import Owed
 from .planning import Planner, bypass
+from .reading import Reader
 from .remarks import Remarks
 from .sources import Sources
 from .status import Counters
@@ -38,6 +40,9 @@ class State:
         self.counters = Counters()
         self.flights = Flights(settings.max_waiters, sources.monotonic)
         self.variants = Variants()
+        self.groups = Groups()
+        self.reader = Reader(self.variants, self.groups)
+        self._late = self.book.late
         self.debugger = Debugger(settings.secret, sources.now, site=settings.site)
         self.planner = Planner(
             self.book,
@@ -51,7 +56,15 @@ class State:
         self.remarks.started()
         #: What exchanges belong to: both faces of an engine are one cache.
         self.realm = object()
-        self.owed = Owed(lambda names: step(store.replace_tokens(self.mint(names), self.token_ttl)))
+        self.owed = Owed(lambda names: step(self.forget(store, names)))
+
+    async def forget(self, store: Store, names: Sequence[str]) -> None:
+        """Give namespaces new tokens; raises what the store does. The sequence comes first (see
+        :mod:`pagegen.groups`).
+        """
+        if self._late:
+            await store.replace_tokens(self.mint((SEQUENCE,)), self.token_ttl)
+        await store.replace_tokens(self.mint(names), self.token_ttl)
 
     def mint(self, names: Sequence[str]) -> dict[str, bytes]:
         """New tokens for these namespaces."""

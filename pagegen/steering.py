@@ -41,6 +41,8 @@ STEERING: Final = frozenset(
         "cf-pseudo-ipv4", "fastly-client-ip", "fly-client-ip", "do-connecting-ip",
         "x-azure-clientip", "x-azure-socketip", "x-appengine-user-ip", "x-envoy-external-address",
         "x-nf-client-connection-ip", "x-vercel-forwarded-for", "ali-cdn-real-ip",
+        # Ours (see debugging).
+        "pagegen-debug",
         # The environment: CGI turns it into HTTP_PROXY.
         "proxy",
     )

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from .fields import tokens
 from .keys import SLOT_BYTES, encode, slot
-from .law.vary import normalised, selecting, visible
-from .messages import Request, ResponseHead, StoredResponse
-from .stores.base import Reading, Store
+from .law.vary import normalised, selecting
+from .messages import Request, RequestFields, ResponseHead, StoredResponse
+from .stores.base import Store
 from .verdicts import Plan
+from .views import shown
 
 #: Variants of one resource that are kept; the one whose slot was learned first gives way. Sites
 #: that vary by language or coding have a handful.
@@ -36,13 +38,17 @@ class Marking:
     slots: tuple[bytes, ...] = ()
 
 
+def values_of(plan: Plan, fields: RequestFields) -> Values:
+    """The request fields as the handler of this plan sees them."""
+    nominated = tokens(fields.get("connection"))
+    return lambda name: fields.get(name) if shown(plan, name, nominated) else None
+
+
 def variant(plan: Plan, names: tuple[str, ...], value_of: Values) -> Plan:
     """The plan of the variant that these values select; the plan itself without names."""
     if not names:
         return plan
-    said = tuple(
-        (name, normalised(name, value_of(name)) if visible(name) else None) for name in names
-    )
+    said = tuple((name, normalised(name, value_of(name))) for name in names)
     key = plan.key + encode(("vary", said))
     return replace(plan, key=key, slot=slot(key))
 
@@ -86,25 +92,27 @@ def marking_of(page: StoredResponse | None, plan: Plan) -> Marking | None:
 
 
 class Variants:
-    """Reads and marks resources that vary; remembers their markings. Thread-safe."""
+    """Marks resources that vary, and remembers their markings. Thread-safe."""
 
     def __init__(self) -> None:
         self._learned: dict[bytes, Marking] = {}
 
-    async def read(self, store: Store, plan: Plan, request: Request) -> tuple[Plan, Reading]:
-        """The plan of the variant that a request selects, and what its slot holds."""
-        value_of = request.fields.get
-        known = self._learned.get(plan.slot)
-        target = plan if known is None else variant(plan, known.names, value_of)
-        reading = await store.read(target.slot, target.namespaces)
-        if known is not None:
-            return target, reading
-        found = marking_of(reading.page, plan)
-        if found is None:
-            return plan, reading
-        self._learn(plan.slot, found)
-        target = variant(plan, found.names, value_of)
-        return target, await store.read(target.slot, target.namespaces)
+    def marking(self, plan: Plan) -> Marking | None:
+        """What is known of a resource."""
+        return self._learned.get(plan.slot)
+
+    def selected(self, plan: Plan, marking: Marking | None, request: Request) -> Plan:
+        """The plan of the variant that a request selects."""
+        if marking is None:
+            return plan
+        return variant(plan, marking.names, values_of(plan, request.fields))
+
+    def learn(self, page: StoredResponse | None, plan: Plan) -> Marking | None:
+        """What a resource's slot says of it, remembered; None where it holds no marker."""
+        found = marking_of(page, plan)
+        if found is not None:
+            self._learn(plan.slot, found)
+        return found
 
     async def mark(
         self, store: Store, plan: Plan, target: Plan, names: tuple[str, ...], now: float, ttl: float
@@ -128,10 +136,6 @@ class Variants:
     def unlearn(self, plan: Plan) -> None:
         """The resource's latest page does not vary."""
         self._learned.pop(plan.slot, None)
-
-    def varies(self, plan: Plan) -> bool:
-        """Whether this resource is known to vary."""
-        return plan.slot in self._learned
 
     def _learn(self, place: bytes, marking: Marking) -> None:
         if len(self._learned) >= MAX_LEARNED:

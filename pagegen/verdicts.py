@@ -62,7 +62,8 @@ class Inputs:
 class Plan:
     """A cacheable request: where its page lives, which namespaces it has, what it is keyed by.
 
-    ``keyed`` names the request fields that are part of the key (lower case). Nothing in a plan
+    ``keyed`` names the request fields that are part of the key (lower case), ``passing`` those that
+    pass unkeyed. Nothing in a plan
     depends on what is not in its key, so plans are remembered and shared between requests.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     namespaces: tuple[str, ...]
     keyed: frozenset[str]
     inputs: Inputs
+    passing: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -83,10 +85,11 @@ class Ticket:
     generation whose validators the application is asked with. ``resource`` is the plan without what
     ``Vary`` selects by. ``credentials``: which of ``authorization`` and ``cookie`` the handler sees
     although they are not keyed, and ``seen`` all the fields that it does, where the rule shows it
-    the whole request. ``forgives``: seconds past its lifetime for which the request itself takes a
-    page in place of an error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the namespaces
-    that lost their token since the slot's page was rendered. ``spent``: seconds that the look-up
-    took.
+    the whole request. ``sequence`` is the register's value from before the handler, where the rule
+    lets pages name further namespaces (:mod:`pagegen.groups`); ``late`` are these with their
+    tokens. ``forgives``: seconds past its lifetime for which the request itself takes a page in
+    place of an error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the namespaces that lost
+    their token since the slot's page was rendered. ``spent``: seconds that the look-up took.
     """
 
     plan: Plan
@@ -101,6 +104,8 @@ class Ticket:
     credentials: frozenset[str] = frozenset()
     forgives: float = 0.0
     seen: Mapping[str, str] = field(default_factory=dict)
+    sequence: bytes | None = None
+    late: Mapping[str, bytes] = field(default_factory=dict)
     spent: float = 0.0
     settled: bool = field(default=False)
 

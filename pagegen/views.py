@@ -6,10 +6,10 @@ mention here; the fronts make their environ or scope from a :class:`View`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from .fields import cookies
+from .fields import cookies, tokens
 from .identities import Source
 from .law.vary import visible
 from .messages import Fields, Request
@@ -57,17 +57,26 @@ def view(plan: Plan, request: Request, passthrough: Iterable[str], conditions: F
     )
 
 
+def shown(plan: Plan, name: str, nominated: Collection[str]) -> bool:
+    """Whether an open rule's handler sees a request field, so that it may select a response.
+
+    ``nominated``: names in the request's ``Connection``, which belong to it (RFC 9110 §7.6.1).
+    """
+    return (visible(name) and name not in nominated) or name in plan.passing
+
+
 def _open_view(
     plan: Plan, request: Request, passthrough: Iterable[str], conditions: Fields
 ) -> View:
     """All that may select a response, which its ``Vary`` then has to say."""
     inputs = plan.inputs
     passing = (*passthrough, *plan.rule.passthrough)
+    nominated = tokens(request.fields.get("connection"))
     fields = {"host": inputs.host}
     fields.update(
         (name, value)
         for name, value in request.fields.pairs()
-        if name not in fields and (visible(name) or name in passing)
+        if name not in fields and shown(plan, name, nominated)
     )
     fields.update((name, value) for name, value in inputs.headers if value is not None)
     context = tuple(_context((), passing))

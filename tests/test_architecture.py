@@ -44,6 +44,8 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "views",
             "planning",
             "variants",
+            "groups",
+            "reading",
             "flights",
             "collecting",
             "pages",

@@ -18,6 +18,8 @@ _KEPT: Final = (
     "app", "app_root_path", "router", "route", "endpoint", "path_params",
 )  # fmt: skip
 _NOBODY: Final = ("0.0.0.0", 0)  # noqa: S104 - an address that nobody has, not one to bind to
+#: Names whose bytes are remembered: rules and laws ask for a few, applications' Vary for any.
+MAX_NAMES: Final = 1024
 _WIRE_NAMES: Final[dict[str, bytes]] = {}
 
 
@@ -56,8 +58,8 @@ def _combined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def _wire_name(name: str) -> bytes:
-    # Only names that rules and laws ask for come here, so this stays small.
-    return _WIRE_NAMES.setdefault(name, name.encode("latin-1"))
+    wire = name.encode("latin-1")
+    return _WIRE_NAMES.setdefault(name, wire) if len(_WIRE_NAMES) < MAX_NAMES else wire
 
 
 def read_request(scope: Scope) -> Request:

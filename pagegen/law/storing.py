@@ -46,6 +46,8 @@ class Refusal(StrEnum):
     EXTENSION = "extension"
     FAILED = "failed"
     OWED = "owed"
+    SEQUENCE = "sequence"
+    STORE = "store"
 
 
 #: Statuses whose definition forbids caches to store them (RFC 6585 §3 to §6).
@@ -90,7 +92,7 @@ def refusal(
         or _by_variance(head, rule, keyed)
         or _by_wholeness(head)
         or _by_lifetime(head, rule, words, now)
-        or _by_groups(head, namespaces)
+        or _by_groups(head, rule, namespaces)
     )
 
 
@@ -148,8 +150,8 @@ def _by_lifetime(head: ResponseHead, rule: Rule, words: Said, now: float) -> Ref
     return Refusal.NO_CACHE if words.no_cache else Refusal.NO_LIFETIME
 
 
-def _by_groups(head: ResponseHead, namespaces: Collection[str]) -> Refusal | None:
-    known = set(strings(head.get("cache-groups"))) <= set(namespaces)
+def _by_groups(head: ResponseHead, rule: Rule, namespaces: Collection[str]) -> Refusal | None:
+    known = rule.groups or set(strings(head.get("cache-groups"))) <= set(namespaces)
     return None if known else Refusal.GROUPS
 
 

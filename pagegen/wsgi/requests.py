@@ -23,6 +23,8 @@ _KEPT: Final = (
 # second.
 _RAW_TARGETS: Final = ("REQUEST_URI", "RAW_URI")
 _NOBODY: Final = "0.0.0.0"  # noqa: S104 - an address that nobody has, not one to bind to
+#: Names whose keys are remembered: rules and laws ask for a few, applications' Vary for any.
+MAX_NAMES: Final = 1024
 _KEYS: Final[dict[str, str]] = {
     "content-length": "CONTENT_LENGTH",
     "content-type": "CONTENT_TYPE",
@@ -53,8 +55,8 @@ class EnvironFields:
 
 
 def _key(name: str) -> str:
-    # Only names that rules and laws ask for come here, so this stays small.
-    return _KEYS.setdefault(name, "HTTP_" + name.upper().replace("-", "_"))
+    key = "HTTP_" + name.upper().replace("-", "_")
+    return _KEYS.setdefault(name, key) if len(_KEYS) < MAX_NAMES else key
 
 
 def read_request(environ: Environ) -> Request:

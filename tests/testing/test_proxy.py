@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +19,7 @@ from pagegen.testing.proxy import (
     WSGIGatewayErrors,
 )
 from pagegen.wsgi import PageCacheMiddleware as WSGIPageCacheMiddleware
-from tests.testing.proxying import Kind, Origin, Peer, Twin, plain, twin_of
+from tests.testing.proxying import PATIENCE, Kind, Origin, Peer, Twin, plain, twin_of
 
 
 @pytest.fixture(params=["asgi", "wsgi"])
@@ -376,7 +377,8 @@ def test_gateway_errors_answer_in_place_of_the_origin(kind: Kind, status: int) -
         if status == 504:
             assert peer.closed()
 
-    with twin_of(kind, script, read_timeout=0.1) as (twin, origin):
+    limits = {"read_timeout": 0.1} if status == 504 else {}
+    with twin_of(kind, script, **limits) as (twin, origin):
         wrapper = GatewayErrors if kind == "asgi" else WSGIGatewayErrors
         twin.app = wrapper(twin.proxy)
         answer = twin.ask("GET", "/")
@@ -409,10 +411,13 @@ def test_websockets_are_refused() -> None:
 
 
 def test_the_lifespan_closes_the_connections() -> None:
+    closed = threading.Event()
+
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(plain())
         assert peer.closed()
+        closed.set()
 
     with twin_of("asgi", script) as (twin, _):
         sent: list[str] = []
@@ -433,6 +438,7 @@ def test_the_lifespan_closes_the_connections() -> None:
 
         twin.run(live())
         assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+        assert closed.wait(PATIENCE)
 
 
 def test_without_httpx_the_extra_is_named() -> None:

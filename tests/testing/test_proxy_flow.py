@@ -7,7 +7,7 @@ import select
 import threading
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Queue
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ def test_a_large_body_comes_back_in_little_memory(kind: Kind) -> None:
             assert count_wsgi(twin) == LARGE
 
 
-class Endless:
+class Input:
     """A ``wsgi.input`` of so many bytes that nobody has in memory."""
 
     def __init__(self, length: int) -> None:
@@ -110,7 +110,7 @@ async def upload_asgi(twin: Twin, fields: list[tuple[bytes, bytes]]) -> int:
 
 
 def upload_wsgi(twin: Twin, fields: list[tuple[str, str]]) -> int:
-    made = {**bare_environ("PUT", "/", fields), "wsgi.input": Endless(LARGE)}
+    made = {**bare_environ("PUT", "/", fields), "wsgi.input": Input(LARGE)}
     return call_wsgi(twin.proxy, made).status
 
 
@@ -246,21 +246,24 @@ def test_a_client_that_leaves_before_the_answer_takes_the_connection_with_it() -
         assert sent == []
 
 
-def broken_off(peer: Peer) -> None:
-    """Sends without an end until the other side closes."""
-    peer.request()
-    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    try:
-        while True:
-            peer.send(b"10000\r\n" + PIECE + b"\r\n")
-    except OSError:
-        pass
-    else:
-        raise AssertionError("unreachable")
+class Endless:
+    """A script that sends without an end until the other side closes."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def __call__(self, peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(OSError):
+            while True:
+                peer.send(b"10000\r\n" + PIECE + b"\r\n")
+        self.ended.set()
 
 
 def test_a_client_that_leaves_in_the_middle_takes_the_connection_with_it(kind: Kind) -> None:
-    with twin_of(kind, broken_off) as (twin, _):
+    script = Endless()
+    with twin_of(kind, script) as (twin, _):
         if kind == "wsgi":
             body = twin.proxy(environ("GET", "/"), lambda *_: None)
             assert next(body)
@@ -273,7 +276,7 @@ def test_a_client_that_leaves_in_the_middle_takes_the_connection_with_it(kind: K
                     client.gone.set()
 
             twin.run(twin.proxy(scope("GET", "/"), client.receive, send))
-        # The origin's script ends: its thread is waited for.
+        assert script.ended.wait(PATIENCE)
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_upload_takes_the_connection_with_it(
@@ -328,7 +331,8 @@ def test_a_server_that_calls_the_client_gone_after_the_end_cuts_nothing_off() ->
 
 
 def test_an_error_of_send_is_its_own_and_closes_the_connection() -> None:
-    with twin_of("asgi", broken_off) as (twin, _):
+    script = Endless()
+    with twin_of("asgi", script) as (twin, _):
 
         async def send(message: Any) -> None:
             if message.get("body"):
@@ -336,15 +340,17 @@ def test_an_error_of_send_is_its_own_and_closes_the_connection() -> None:
 
         with pytest.raises(OSError, match="gone"):
             twin.run(twin.proxy(scope("GET", "/"), Client().receive, send))
+        assert script.ended.wait(PATIENCE)
 
 
 def test_a_task_that_is_cancelled_ends_and_closes_the_connection() -> None:
-    asked = threading.Event()
+    asked, left = threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
         peer.request()
         asked.set()
         assert peer.closed()
+        left.set()
 
     with twin_of("asgi", script) as (twin, _):
 
@@ -358,6 +364,7 @@ def test_a_task_that_is_cancelled_ends_and_closes_the_connection() -> None:
                 await task
 
         twin.run(scene())
+        assert left.wait(PATIENCE)
 
 
 def test_the_last_byte_leaves_when_the_connection_is_free_again(kind: Kind) -> None:

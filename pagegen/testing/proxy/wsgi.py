@@ -130,8 +130,6 @@ class _Download:
         self._stream = stream
         self._pieces = iter(stream)
         self._left = head.length
-        if self._left == 0:
-            self._finish()
 
     def __iter__(self) -> Iterator[bytes]:
         return self

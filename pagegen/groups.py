@@ -1,0 +1,64 @@
+"""Namespaces found while a page is rendered: ``Cache-Groups`` (RFC 9875) and ``cache.tag``.
+
+Their tokens cannot be read before the handler starts, since nobody knows their names. So there is
+one more random register, the *sequence*: every invalidation replaces it *before* the tokens.
+
+1. Read the sequence before the handler starts.
+2. When it has ended, read the late tokens, and after them the sequence again.
+3. Was it replaced, something was invalidated meanwhile, maybe one of these: do not store.
+
+Only in this order is it safe. A write that the handler did not see ends after 1. If 2 reads a late
+token from before that write, the write replaces it still, and the page dies. If 2 reads the new
+one, the sequence was replaced before it, and 3 sees that.
+
+Requests wait for each other's page on an equal sequence only, for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from .fields import strings
+from .messages import ResponseHead
+from .namespaces import is_name
+
+#: The register's name among the namespaces.
+SEQUENCE: Final = "pagegen:sequence"
+#: Namespaces that one response may add. RFC 9875 §2 asks for 32 at least.
+MAX_GROUPS: Final = 128
+#: Names that are remembered, of all slots together; when they are so many, the memory starts anew.
+MAX_LEARNED: Final = 65_536
+
+
+def found(head: ResponseHead, tags: Iterable[str], known: Iterable[str]) -> tuple[str, ...] | None:
+    """The namespaces that a response adds to the ``known`` ones.
+
+    None when they are too many, or one has no name that it could be forgotten by.
+    """
+    late = dict.fromkeys((*strings(head.get("cache-groups")), *tags))
+    names = tuple(late.keys() - set(known))
+    if len(names) > MAX_GROUPS or not all(map(is_name, names)):
+        return None
+    return tuple(name for name in late if name in names)
+
+
+class Groups:
+    """What was found of slots, so that a hit fetches all tokens in its first trip. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._learned: dict[bytes, tuple[str, ...]] = {}
+        self._names = 0
+
+    def of(self, slot: bytes) -> tuple[str, ...]:
+        """The namespaces that this slot's page was last seen to add."""
+        return self._learned.get(slot, ())
+
+    def learn(self, slot: bytes, names: tuple[str, ...]) -> None:
+        """Remember the namespaces that a slot's page adds."""
+        if self._learned.get(slot, ()) == names:
+            return
+        if self._names >= MAX_LEARNED:
+            self._learned, self._names = {}, 0
+        self._names += len(names)
+        self._learned[slot] = names
