@@ -52,9 +52,10 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 .PHONY: parts
 parts:
 	@missing=; \
-	for part in memcached:memcached redis-server:redis-server chromium:chromium; do \
+	for part in memcached:memcached redis-server:redis-server chromium:chromium curl:curl nginx:nginx \
+			varnishd:varnish; do \
 		[ "$$part" = chromium:chromium ] && [ -n "$$CHROMIUM" ] && continue; \
-		command -v $${part%%:*} >/dev/null 2>&1 || missing="$$missing $${part##*:}"; \
+		PATH="$$PATH:/usr/sbin" command -v $${part%%:*} >/dev/null 2>&1 || missing="$$missing $${part##*:}"; \
 	done; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \

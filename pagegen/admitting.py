@@ -10,7 +10,7 @@ from .exchange import current
 from .flights import Outcome
 from .law import codings, downstream, freshening, storing, vary
 from .law.storing import Refusal
-from .messages import Fields, ResponseHead, StoredResponse
+from .messages import Fields, Request, ResponseHead, StoredResponse
 from .pages import stored_response
 from .state import State
 from .stores.base import Store
@@ -46,9 +46,9 @@ class Admission:
             head, plan.rule, plan.keyed, plan.namespaces, self._sources.now(), ticket.credentials
         )
 
-    def leaving_fields(self, ticket: Ticket, head: ResponseHead) -> Fields:
+    def leaving_fields(self, ticket: Ticket, request: Request, head: ResponseHead) -> Fields:
         """The fields of a response that leaves while it is still collected."""
-        return downstream.passing_fields(head, ticket.plan.rule)
+        return downstream.passing_fields(head, ticket.plan.rule, request)
 
     def worth_coding(self, ticket: Ticket, head: ResponseHead, length: int) -> bool:
         """Whether a page is also to be kept in the codings of its rule."""
@@ -208,6 +208,8 @@ class Admission:
         """End a forward without a page. Whoever waits forwards itself or tries again."""
         self._counters.count(f"refused:{refusal}")
         self._state.remarks.not_stored(ticket.plan.rule.name, refusal)
+        if refusal is Refusal.TOO_LARGE:
+            self._state.too_large(ticket.plan.slot)
         failed = refusal in (Refusal.FAILED, Refusal.INCOMPLETE)
         self._state.settle(ticket, Outcome.FAILED if failed else Outcome.REFUSED)
         return Refused(refusal)

@@ -137,6 +137,8 @@ class LookUp:
     async def _missed(self, look: _Look) -> Verdict:
         if look.request.method == "HEAD" and look.current is None:
             return self._state.bypass(Reason.HEAD_MISS)
+        if look.request.fields.get("range") and self._state.is_large(look.found.plan.slot):
+            return self._state.bypass(Reason.RANGE)
         try:
             self._state.hurry(self._sources.monotonic() - look.began)
             generation, sequence = await self._generation(look.found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import floor, inf
+from typing import Final
 
 from .config import Configuration
 from .debugging import Debugger
@@ -22,6 +23,11 @@ from .stepping import step
 from .stores.base import Store
 from .variants import Variants
 from .verdicts import Bypass, Reason, Stale, Ticket
+
+#: Seconds for which it is remembered that a page is too large, and pages that it is of. (Varnish
+#: remembers for 120 s that an object is not to be kept.)
+LARGE_FOR: Final = 120.0
+MAX_LARGE: Final = 10_000
 
 
 class State:
@@ -43,6 +49,7 @@ class State:
         self.groups = Groups()
         self.reader = Reader(self.variants, self.groups)
         self._late = self.book.late
+        self._large: dict[bytes, float] = {}
         self.debugger = Debugger(settings.secret, sources.now, site=settings.site)
         self.planner = Planner(
             self.book,
@@ -74,6 +81,18 @@ class State:
         """Whether a page may be old already: an invalidation of it is not acknowledged."""
         owed = self.owed
         return bool(owed.names or owed.overflowed) and owed.touches(namespaces)
+
+    def too_large(self, place: bytes) -> None:
+        """Remember that a slot's page is larger than its rule keeps."""
+        if len(self._large) >= MAX_LARGE:
+            self._large = {}
+        self._large[place] = self.sources.monotonic() + LARGE_FOR
+
+    def is_large(self, place: bytes) -> bool:
+        """Whether a slot's page was too large a moment ago. Then a part of it is the application's
+        to send: each would cost the whole.
+        """
+        return self._large.get(place, 0.0) > self.sources.monotonic()
 
     def is_late(self, spent: float) -> bool:
         """Whether a request that has spent so many seconds on the store is to ask it no more."""

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     STORE = "store"
     OWED = "owed"
     NO_STORE = "no-store"
+    RANGE = "range"
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Collector:
         elif not message.get("more_body", False):
             await self._finish(message, head, collection)
         elif not collection.holding:
-            await self._begin(self._engine.leaving_fields(self.ticket, head))
+            await self._begin(self._engine.leaving_fields(self.ticket, self._request, head))
             await self._send(message)
 
     async def _finish(self, message: Message, head: ResponseHead, collection: Collection) -> None:

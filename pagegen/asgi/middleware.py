@@ -72,7 +72,7 @@ class PageCacheMiddleware:
         elif isinstance(verdict, Bypass):
             await self._bypass(scope, receive, send, request, verdict, tell)
         elif isinstance(verdict, NotCached):
-            await send_not_cached(send)
+            await send_not_cached(send, request)
         else:
             assert_never(verdict)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import not_cached
+from ..law.downstream import navigation_fields, not_cached
 from ..law.ranges import partial
 from ..law.said import OWN
 from ..law.storing import HOP_BY_HOP, end_to_end
@@ -56,6 +56,7 @@ async def send_page(
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
     if page.codings:
         page = selected(request.fields, page)
+    more += wire_form(navigation_fields(request.fields, page))
     code, fields, body = page.status, page.wire_fields, page.body
     asked = request.fields
     # One look for all five: nearly every request has none of them.
@@ -73,7 +74,7 @@ async def send_page(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_not_cached(send: Send) -> None:
+async def send_not_cached(send: Send, request: Request) -> None:
     """The 504 for a request that wants nothing but what is cached (RFC 9111 §5.2.1.7)."""
     answer = not_cached()
     await send(
@@ -83,7 +84,8 @@ async def send_not_cached(send: Send) -> None:
             "headers": list(wire_form(answer.fields)),
         }
     )
-    await send({"type": "http.response.body", "body": answer.body})
+    body = b"" if request.method == "HEAD" else answer.body
+    await send({"type": "http.response.body", "body": body})
 
 
 def passing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

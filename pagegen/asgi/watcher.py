@@ -15,7 +15,12 @@ from .types import Message, Send
 
 
 class Watcher:
-    """Passes a response on untouched, and invalidates what is owed before its last byte."""
+    """Passes a response on untouched, and invalidates what is owed before its head leaves, and
+    before its last byte.
+
+    The head of such a response is held until the next message. ASGI asks no less of servers, but
+    uvicorn sends it at once: it is all that a client gets of a 204, and all it needs of a redirect.
+    """
 
     def __init__(
         self,
@@ -35,25 +40,42 @@ class Watcher:
         self._sent = 0
         self._goes_on = True
         self._echo: asyncio.Handle | None = None
+        self._held: Message | None = None
 
     async def send(self, message: Message) -> None:
         """The ``send`` of the application."""
+        held, self._held = self._held, None
         if message["type"] == "http.response.start":
-            # The headers may be an iterator, which is read more than once here.
-            message = {**message, "headers": passing(message.get("headers", ()))}
-            if self._writing:
-                head = read_head(message)
-                self._declared = declared_length(head)
-                self._exchange.owe(self._engine.forgotten_by(self._request, head))
-            if self._told is not None:
-                member = status.of_bypass(self._told)
-                message["headers"] = list(status.appended_wire(message["headers"], member))
-        elif message["type"] not in BESIDE and self._is_last(message):
+            message = self._started(message)
+            if held is None and self._exchange.owed:
+                self._held = message
+                return
+        last = self._ends(message)
+        if held is not None or last:
             await self._engine.settle(self._exchange)
-            await self._send(message)
-            self._listen()
-            return
+        if held is not None:
+            await self._send(held)
         await self._send(message)
+        if last:
+            self._listen()
+
+    def _started(self, message: Message) -> Message:
+        """The head as it leaves. What it owes is owed now."""
+        # The headers may be an iterator, which is read more than once here.
+        message = {**message, "headers": passing(message.get("headers", ()))}
+        if self._writing:
+            head = read_head(message)
+            self._declared = declared_length(head)
+            self._exchange.owe(self._engine.forgotten_by(self._request, head))
+        if self._told is not None:
+            member = status.of_bypass(self._told)
+            message["headers"] = list(status.appended_wire(message["headers"], member))
+        return message
+
+    def _ends(self, message: Message) -> bool:
+        """Whether the client has the whole body with this message."""
+        kind = message["type"]
+        return kind != "http.response.start" and kind not in BESIDE and self._is_last(message)
 
     def _is_last(self, message: Message) -> bool:
         if message["type"] != "http.response.body":
@@ -85,3 +107,6 @@ class Watcher:
             self._echo.cancel()
         if self._goes_on or self._exchange.unsettled:
             await self._engine.settle(self._exchange)
+        held, self._held = self._held, None
+        if held is not None:
+            await self._send(held)

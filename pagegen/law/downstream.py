@@ -6,13 +6,20 @@ the browser ask each time (RFC 9111 §5.2.2.4), and a strong validator makes ask
 
 from __future__ import annotations
 
-from ..messages import Fields, ResponseHead
+from typing import Final
+
+from ..messages import Fields, Request, RequestFields, ResponseHead, StoredResponse
 from ..rules import Rule
 from . import codings, storing, validation
 from .validation import Answer
 
+#: What clients are told of a page that can be invalidated.
+NO_CACHE: Final[Fields] = (("Cache-Control", "no-cache"),)
+#: It never matches, whatever a request says (RFC 9110 §12.5.5).
+_VARIES: Final[Fields] = (("Vary", "*"),)
 
-def passing_fields(head: ResponseHead, rule: Rule) -> Fields:
+
+def passing_fields(head: ResponseHead, rule: Rule, request: Request) -> Fields:
     """All fields of a response that leaves before its body is complete.
 
     The handler did not see the client's cookies, so where a rule drops ``Set-Cookie`` it is dropped
@@ -25,7 +32,21 @@ def passing_fields(head: ResponseHead, rule: Rule) -> Fields:
     )
     if rule.compress and codings.worth_coding(head, None):
         kept = codings.varied(kept)
-    return kept + added(head, rule)
+    ours = added(head, rule)
+    navigates = bool(ours) and request.fields.get("sec-fetch-mode") == "navigate"
+    return kept + ours + (_VARIES if navigates else ())
+
+
+def navigation_fields(fields: RequestFields, page: StoredResponse) -> Fields:
+    """What a browser has to be told besides when it opens a page as a document.
+
+    Behind the back and forward buttons it shows what it stored without asking, and ``no-cache``
+    means nothing there (RFC 9111 §6). What varies by everything it validates first, so the buttons
+    do not show what was invalidated. Other caches are spared: many store no such page at all.
+    """
+    if fields.get("sec-fetch-mode") != "navigate":
+        return ()
+    return _VARIES if NO_CACHE[0] in page.fields[page.own_fields :] else ()
 
 
 def not_cached() -> Answer:
@@ -38,7 +59,7 @@ def not_cached() -> Answer:
 def added(head: ResponseHead, rule: Rule) -> Fields:
     """What the application did not say of caching, and clients should know."""
     if rule.namespaces and not head.has("cache-control") and not head.has("expires"):
-        return (("Cache-Control", "no-cache"),)
+        return NO_CACHE
     return ()
 
 

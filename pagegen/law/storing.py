@@ -65,6 +65,8 @@ HOP_BY_HOP: Final = frozenset(
         "upgrade", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
     )
 )  # fmt: skip
+#: Fields of a response that end at this cache.
+_HERE: Final = HOP_BY_HOP | {OWN}
 #: Fields of one moment or one client: made anew for each response, kept elsewhere, or nobody's.
 _OURS: Final = frozenset(("age", "content-length", "date", "set-cookie"))
 
@@ -192,9 +194,11 @@ def end_to_end(fields: Fields) -> Fields:
     Fields of this connection stay here, and those that ``Connection`` names. So does what is said
     to this cache alone.
     """
+    if _HERE.isdisjoint([name.lower() for name, _ in fields]):
+        return fields
     said_of_connection = (value for name, value in fields if name.lower() == "connection")
     named = {name for value in said_of_connection for name in tokens(value)}
-    unwanted = HOP_BY_HOP | named | {OWN}
+    unwanted = _HERE | named
     return tuple(pair for pair in fields if pair[0].lower() not in unwanted)
 
 

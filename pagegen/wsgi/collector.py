@@ -151,7 +151,7 @@ class Collector:
         if self._collection.holding or not data:
             return None
         if self._head is not None:
-            self._begin(self._engine.leaving_fields(self.ticket, self._head))
+            self._begin(self._engine.leaving_fields(self.ticket, self._request, self._head))
         return data
 
     def _give_up(self, refusal: Refusal) -> None:

@@ -71,7 +71,7 @@ class PageCacheMiddleware:
             told = verdict if tell else None
             return Watcher(self._engine, request, start_response, told).run(self.app, environ)
         if isinstance(verdict, NotCached):
-            return send_not_cached(start_response)
+            return send_not_cached(start_response, request)
         assert_never(verdict)
 
     def _wait(self, wait: Wait) -> None:

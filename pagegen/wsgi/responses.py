@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import not_cached
+from ..law.downstream import navigation_fields, not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
@@ -49,6 +49,7 @@ def send_page(
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
     if page.codings:
         page = selected(request.fields, page)
+    more += navigation_fields(request.fields, page)
     # One look for all five: nearly every request has none of them.
     if not request.context.keys().isdisjoint(CONDITION_KEYS):
         code = precondition(request.fields, page)
@@ -63,11 +64,11 @@ def send_page(
     return [] if request.method == "HEAD" else [page.body]
 
 
-def send_not_cached(start_response: StartResponse) -> list[bytes]:
+def send_not_cached(start_response: StartResponse, request: Request) -> list[bytes]:
     """The 504 for a request that wants nothing but what is cached (RFC 9111 §5.2.1.7)."""
     answer = not_cached()
     start_response(f"{answer.status} {answer.reason}", list(answer.fields))
-    return [answer.body]
+    return [] if request.method == "HEAD" else [answer.body]
 
 
 def read_head(status_line: str, headers: Iterable[tuple[str, str]]) -> ResponseHead:

@@ -37,6 +37,7 @@ class Watcher:
         self._watching = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
+        self._begun = False
         #: Whether code of the application ran since the last time that all was settled.
         self._ran = True
         self._iterator: Iterator[bytes] = iter(())
@@ -66,8 +67,8 @@ class Watcher:
     ) -> Write:
         """The ``start_response`` of the application."""
         fields = end_to_end(tuple(headers))
-        head = read_head(status_line, fields)
         if self._watching:
+            head = read_head(status_line, fields)
             self._declared = declared_length(head)
             self._exchange.owe(self._engine.forgotten_by(self._request, head))
         if self._told is not None:
@@ -77,13 +78,9 @@ class Watcher:
         return self._writing(write) if self._watching else write
 
     def _writing(self, write: Write) -> Write:
-        begun = False
-
         def settle_and_write(data: bytes) -> None:
-            nonlocal begun
-            if not self._pass(data) and not begun:
-                self._settle()  # the head leaves
-            begun = self._ran = True
+            self._pass(data)
+            self._ran = True
             write(data)
 
         return settle_and_write
@@ -98,7 +95,7 @@ class Watcher:
                 chunk = next(self._iterator)
         except StopIteration:
             # With all bytes gone the answer has ended already, and ``close`` comes next.
-            if self._declared is None or self._sent < self._declared:
+            if not self._begun or self._declared is None or self._sent < self._declared:
                 self._settle()
             raise
         except BaseException:
@@ -107,16 +104,16 @@ class Watcher:
         self._pass(chunk)
         return chunk
 
-    def _pass(self, chunk: bytes) -> bool:
+    def _pass(self, chunk: bytes) -> None:
         """Nobody may have the whole answer, nor its head, while a page is served that it made old:
-        settle before the first byte and before the last. True when this was one of them.
+        settle before the head leaves, which some servers send with an empty piece and others with
+        the first byte, and before the last byte.
         """
         before, self._sent = self._sent, self._sent + len(chunk)
-        first = before == 0 < self._sent
+        first = not self._begun or before == 0 < self._sent
+        self._begun = True
         if first or (self._declared is not None and before < self._declared <= self._sent):
             self._settle()
-            return True
-        return False
 
     def close(self) -> None:
         """The server's last word; the application's ``close`` may be where it commits."""

@@ -9,7 +9,7 @@ from wsgiref.validate import validator
 import pytest
 
 from pagegen import Rule
-from pagegen.testing import Answer, Reply, Scenario, call_wsgi, environ
+from pagegen.testing import Answer, Reply, Scenario, Seen, call_wsgi, environ
 from tests.conftest import MakeScenario
 
 RULE = Rule(path="/page", share="public", namespaces=["page"], ttl=60, swr=30, sie="10m")
@@ -268,3 +268,22 @@ def test_the_standard_librarys_checker_has_no_objection(
         stage.get("/page")
         answer = call_wsgi(validator(stage.wsgi), environ(method, "/page", fields))  # type: ignore[arg-type]
         assert answer.status == (200 if method == "HEAD" and "range" in fields else status)
+
+
+def test_parts_of_a_page_too_large_to_keep_are_the_applications_to_send(
+    scenario: MakeScenario,
+) -> None:
+    stage = scenario(Rule(path="/page", share="public", ttl=60, max_body=4))
+    seen: list[str | None] = []
+
+    def handler(asked: Seen) -> Reply:
+        seen.append(asked.fields.get("range"))
+        return Reply(b"larger", fields=[("Content-Length", "6")])
+
+    stage.handler = handler
+    part = {"range": "bytes=0-1"}
+    assert stage.get("/page", part).trace == "refused-too-large"
+    assert stage.get("/page", part).trace == "bypass: range"
+    assert stage.get("/page").trace == "refused-too-large"
+    stage.clock.advance(121)
+    assert seen == [None, "bytes=0-1", None]

@@ -159,7 +159,7 @@ def test_a_clients_condition_is_answered_from_the_validated_page(scenario: MakeS
 
 def test_the_handler_never_sees_a_clients_condition(scenario: MakeScenario) -> None:
     stage, origin = staged(scenario)
-    theirs = {name: '"1"' for name in CONDITIONS}
+    theirs = dict.fromkeys(CONDITIONS, '"1"')
     stage.get("/elsewhere", theirs)
     assert origin.asked == [{}]
     stage.get("/a", {**theirs, "range": "bytes=0-0"})
