@@ -27,7 +27,7 @@ def verdict(cache_status: str) -> str:
     forwards = {value for name, value in parameters if name == "fwd"}
     if not forwards:
         return "none"
-    return "bypass" if forwards & {"bypass", "method", "request"} else "miss"
+    return "bypass" if forwards & {"bypass", "method"} else "miss"
 
 
 def server_timing(cache_status: str, age: str, seconds: float) -> str:

@@ -8,7 +8,7 @@ from . import groups
 from .compression import compressed
 from .exchange import current
 from .flights import Outcome
-from .law import codings, downstream, freshening, storing, vary
+from .law import codings, downstream, freshening, reuse, storing, vary
 from .law.storing import Refusal
 from .messages import Fields, Request, ResponseHead, StoredResponse
 from .pages import stored_response
@@ -22,6 +22,9 @@ Codings = tuple[tuple[str, bytes], ...]
 #: Seconds for which an expired page stays where it is, so that a miss can say what became of it.
 #: Eviction takes it earlier when its place is wanted.
 LINGER: Final = 3600.0
+#: What a 304 says so of the page itself (RFC 9111 §3.2), and not of its visitor or its moment: the
+#: stored page must not be used again either.
+_RENOUNCED: Final = frozenset((Refusal.NO_STORE, Refusal.PRIVATE, Refusal.VARY))
 
 
 class Admission:
@@ -85,8 +88,10 @@ class Admission:
             self._state.store_failed(error)
             kept = False
         self._counters.count("admitted" if kept else "no-room")
-        # What is stale when it comes is nobody else's page without asking the application.
-        self._state.settle(ticket, page if page.fresh_until > now else Outcome.REFUSED)
+        # What is stale when it comes is nobody else's page without asking the application, unless
+        # it says that it may be served meanwhile.
+        good = reuse.within(page, page.stale_while_revalidate, now)
+        self._state.settle(ticket, page if good else Outcome.REFUSED)
         return Admitted(page, kept=kept, withheld=storing.withheld_fields(head))
 
     def _target(self, ticket: Ticket, head: ResponseHead) -> tuple[Plan, tuple[str, ...]]:
@@ -152,9 +157,11 @@ class Admission:
         self._counters.count("validated")
         if isinstance(outcome, Admitted):
             return outcome
-        now = self._sources.now()
-        page = stored_response(ticket.plan, ticket, updated, old.body, now)
-        return Admitted(page, outcome.refusal)
+        if outcome.refusal in _RENOUNCED:
+            await self._drop(ticket)
+        page = stored_response(ticket.plan, ticket, updated, old.body, self._sources.now())
+        withheld = storing.withheld_fields(updated)
+        return Admitted(page, outcome.refusal, withheld=withheld + storing.cookies_set(head))
 
     async def consult(self, ticket: Ticket, head: ResponseHead) -> None:
         """Use the answer to a HEAD for the page that a GET would get (RFC 9111 §4.3.5).

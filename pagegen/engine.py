@@ -19,11 +19,12 @@ from collections.abc import Mapping
 from .admitting import Admission
 from .config import Configuration
 from .debugging import DEBUG_FIELD, DEBUG_NAME
+from .fields import format_http_date
 from .inspecting import inspect
 from .invalidating import Invalidator
 from .law import freshening
 from .looking import LookUp
-from .messages import Request
+from .messages import Fields, Request
 from .sources import Sources
 from .state import State
 from .status import Tell
@@ -78,6 +79,12 @@ class Engine:
         if debugger.allows(request.fields.get(DEBUG_NAME), self._state.sources.now()):
             return Tell.ALL
         return Tell.OUTCOME if self.settings.cache_status else Tell.NOTHING
+
+    def dated(self, fields: Fields) -> Fields:
+        """Fields with a ``Date`` of now where they have none (RFC 9110 §6.6.1)."""
+        if any(name.lower() == "date" for name, _ in fields):
+            return fields
+        return (*fields, ("Date", format_http_date(self._state.sources.now())))
 
     def debug_header(self, seconds: float | str) -> tuple[str, str]:
         """See :meth:`pagegen.PageCache.debug_header`."""

@@ -5,8 +5,8 @@ Section numbers are RFC 9110's unless another is named. Rules for what is seen i
 1. What can have one meaning only is read, though no grammar allows it (a date's extra spaces).
 2. What could mean two things is not read, and nothing in it may make a response fresher or open
    what the application wanted closed.
-3. The work grows with the length of a value, never with its square: a pattern that repeats has one
-   way to read a text.
+3. The work grows with the length of a value, never with its square: where a repetition holds
+   another, no text has two readings, or nothing behind it can fail and send it back.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ CENTURY: Final = 70
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: One member of a list, separators inside of quotes its own; a quote that nobody closes takes all
 #: that is left. A semicolon is a common slip for a comma.
-_MEMBER: Final = re.compile(r'(?:[^,;"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+_MEMBER: Final = re.compile(r'(?:[^,;"]+|"[^"\\]*(?:\\.[^"\\]*)*"?)+', re.DOTALL)
 _DIRECTIVE: Final = re.compile(
     r"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)                # name
-        (?:=(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?[ \t]*   # argument: quoted or plain
+        (?:=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,;"]*)))?[ \t]*  # argument: quoted or plain
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -57,7 +57,7 @@ _QUALIFIED: Final = frozenset(("no-cache", "private"))
 #: Directives that open something, and only when they stand alone (RFC 9111 §5.2.2.3, §5.2.2.9).
 _OPENING: Final = frozenset(("must-understand", "public"))
 _FIRST: Final = re.compile(r"[ \t,]*([^,]*)")
-_TAGS: Final = re.compile(r'(?:[^,"]|"[^"]*"?)+')
+_TAGS: Final = re.compile(r'(?:[^,"]+|"[^"]*"?)+')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _DIGITS: Final = re.compile(r"[0-9]+")
 _RANGE: Final = re.compile(r"([0-9]+)-([0-9]*)|-([0-9]+)")

@@ -261,7 +261,7 @@ class Planner:
         for who in people:
             values[f"identity.{who.name}"] = "" if who.value is None else str(who.value)
         namespaces = tuple(template.render(values) for template in rule.templates)
-        if rule.own_url:
+        if rule.own_url is not False:
             namespaces += (target.own,)
         if not all(map(is_name, namespaces)):
             # A page that nobody could forget by name.

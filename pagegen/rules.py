@@ -52,8 +52,10 @@ class Rule:
         fresh, by a tenth of the age of its ``Last-Modified`` (RFC 9111 §4.2.2). None: never.
     client_reload: ``"honour"`` what requests say in ``Cache-Control`` (RFC 9111 §5.2.1), such as
         reloading browsers, or ``"ignore"`` it.
-    own_url: whether a successful write to the page's own URL forgets it (RFC 9111 §4.4). False
-        saves a token per URL, where nothing is ever written to it.
+    own_url: whether successful writes forget the page by its URL (RFC 9111 §4.4): ``"target"``
+        those to this very URL, True also those whose answer names it in ``Location`` or
+        ``Content-Location``. False saves a token per URL. Absent: ``"target"`` for a rule that
+        declares namespaces, else True.
     groups: whether a page may name further namespaces that it belongs to, with ``Cache-Groups``
         (RFC 9875) or ``cache.tag``. Otherwise such a page is not stored. Absent: in mode ``http``.
     compress: content codings that pages are also kept in: ``"gzip"``, ``"br"``, ``"zstd"``.
@@ -79,7 +81,7 @@ class Rule:
     sie: str | float | None = None
     heuristic: str | float | None = None
     client_reload: Literal["honour", "ignore"] = "honour"
-    own_url: bool = True
+    own_url: bool | Literal["target"] | None = None
     groups: bool | None = None
     compress: Sequence[str] = ()
     max_body: str | int = DEFAULT_MAX_BODY
@@ -189,7 +191,13 @@ def _build_rule(rule: Rule) -> None:
     read.choice(rule.set_cookie, "set_cookie", ("refuse", "drop"))
     put("namespaces", read.texts(rule.namespaces, "namespaces"))
     put("templates", _rule_templates(rule))
-    for name in ("cache", "own_url", "groups"):
+    if rule.own_url is None:
+        put("own_url", "target" if rule.namespaces else True)
+    if rule.own_url not in (True, False, "target"):
+        raise ConfigError(
+            f"{rule.own_url!r} is no choice", 'Write true, false or "target"', field="own_url"
+        )
+    for name in ("cache", "groups"):
         value = getattr(rule, name)
         if not isinstance(value, bool):
             raise ConfigError(f"{value!r} is neither true nor false", "Write one", field=name)

@@ -219,3 +219,8 @@ def withheld_fields(head: ResponseHead) -> Fields:
     """
     named = said(head).withheld - _OURS
     return tuple(pair for pair in end_to_end(head.fields) if pair[0].lower() in named)
+
+
+def cookies_set(head: ResponseHead) -> Fields:
+    """The ``Set-Cookie`` lines of a response: they are its one client's."""
+    return tuple(pair for pair in head.fields if pair[0].lower() == "set-cookie")

@@ -108,7 +108,7 @@ def _urls(
     book: RuleBook, path: str, head: ResponseHead, scheme: str, host: str, root: str
 ) -> Iterator[str]:
     """Namespaces of the target and of what the answer names on its origin, where pages can be."""
-    paths = dict.fromkeys(_spellings(path))
+    paths: dict[str, bool] = dict.fromkeys(_spellings(path), False)
     # A front may mark a root that is no part of the path with "?": see asgi.requests.
     mount = root.removesuffix("?").rstrip("/")
     origin = _origin(scheme, host)
@@ -116,16 +116,22 @@ def _urls(
         for value in head.lines(field):
             whole = _resolved(value, mount + path, origin) if origin else None
             if whole is not None and (below := _below(mount, whole)) is not None:
-                paths[below] = None
-    for below in paths:
-        if _caches(book, below):
+                paths.setdefault(below, True)
+    for below, named in paths.items():
+        if _is_forgotten(book, below, named):
             yield url_namespace(host, root + below)
 
 
-def _caches(book: RuleBook, path: str) -> bool:
-    """Whether a page of this path can be stored. Which rule decides is the method's business."""
+def _is_forgotten(book: RuleBook, path: str, named: bool) -> bool:
+    """Whether a page of this path can be stored, and is forgotten by its URL. Which rule decides is
+    the method's business. ``named``: only a field of the answer names it.
+    """
     matches = (book.match(method, path) for method in CACHED_METHODS)
-    return any(match is not None and match[0].cache for match in matches)
+    rules = (match[0] for match in matches if match is not None)
+    return any(
+        rule.cache and (rule.own_url is True or (rule.own_url == "target" and not named))
+        for rule in rules
+    )
 
 
 def _below(mount: str, path: str) -> str | None:

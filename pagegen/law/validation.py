@@ -92,16 +92,10 @@ def _is_known(known: str, page: StoredResponse) -> bool:
 
 def _modified(since: str, page: StoredResponse) -> bool | None:
     """Whether the page is younger than this date (§13.1.3, §13.1.4); None when nobody can tell."""
-    moment = _one_date(since)
+    moment = http_date(since)
     if moment is None or page.last_modified is None:
         return None
     return page.last_modified > moment
-
-
-def _one_date(value: str) -> float | None:
-    """The one HTTP-date of a field: what has several members is ignored (§13.1.3)."""
-    # A date's own comma stands behind its weekday, "Wednesday" at the longest.
-    return None if "," in value[10:] else http_date(value)
 
 
 def may_be_ranged(fields: RequestFields, page: StoredResponse) -> bool:
@@ -116,7 +110,7 @@ def may_be_ranged(fields: RequestFields, page: StoredResponse) -> bool:
     if '"' in value[:3]:
         tag = entity_tag(value)
         return tag is not None and not tag.weak and tag == entity_tag(page.etag)
-    return page.last_modified == _one_date(value) and _dated_strongly(page)
+    return page.last_modified == http_date(value) and _dated_strongly(page)
 
 
 def _dated_strongly(page: StoredResponse) -> bool:

@@ -116,6 +116,9 @@ class Collector:
             return
         self._judged = True
         if self._request.method == "HEAD":
+            self._replacing = self._engine.replaces(self.ticket, self._head)
+            if self._replacing:
+                return
             self._collection = None
             step(self._engine.consult(self.ticket, self._head))
             self._begin()
@@ -165,6 +168,8 @@ class Collector:
             return
         self._begun = True
         sent = end_to_end(self._head.fields) if fields is None else fields
+        if self._dated:
+            sent = self._engine.dated(sent)
         if self._tell:
             key = self.ticket.plan.slot if self._tell is Tell.ALL else None
             member = of_forward(self.ticket, refused, stored=False, key=key)

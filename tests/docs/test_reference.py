@@ -161,8 +161,10 @@ def _constants() -> dict[str, float]:
 
 # Numbers that bound nothing: of formats and protocols, and places in a file.
 NO_LIMITS: Final = {
+    "pagegen.compression._GZIP_FORMAT",
     "pagegen.keys.KEY_FORMAT",
     "pagegen.stores.codec.FORMAT",
+    "pagegen.stores.codec._BEFORE",
     "pagegen.stores.lmdb.generation._OF_FILES",
     "pagegen.stores.lmdb.locks.OPENING",
     "pagegen.stores.lmdb.locks.WRITING",

@@ -415,7 +415,7 @@ def test_the_last_byte_waits_for_a_store_that_suspends(scenario: MakeScenario, m
 def test_the_moment_a_client_has_its_page_the_same_client_gets_it_from_the_cache(
     scenario: MakeScenario,
 ) -> None:
-    """The whole way, and not only what the store holds: asked within the receipt of the last byte."""
+    """The whole way, and not only what the store holds: asked as the last byte is received."""
     stage = scenario(OPEN)
     stage.handler = lambda seen: Reply([b"hel", b"lo"], fields=[SIZED, FRESH])
     answers: list[Answer] = []

@@ -11,7 +11,7 @@ import pytest
 from pagegen import Rule
 from pagegen.testing import PATIENCE, Reply, Scenario, Seen
 from tests.conftest import MakeScenario
-from tests.scenarios.test_collapse import until
+from tests.scenarios.test_collapse import Gate, crowd, until, waiting
 from tests.scenarios.test_http_mode import OPEN, reply
 from tests.scenarios.test_validation import Origin
 from tests.scenarios.test_wishes import wish
@@ -121,10 +121,22 @@ def test_a_page_without_a_lifetime_lives_by_its_window_alone(scenario: MakeScena
     assert stage.get("/a").text == "page 2"
 
 
+def test_a_crowd_at_a_page_that_lives_by_its_window_is_one_render(scenario: MakeScenario) -> None:
+    stage = scenario(OPEN)
+    stale = "max-age=0, stale-while-revalidate=30"
+    gate = stage.handler = Gate(lambda: reply("page", cache_control=stale))
+    with ThreadPoolExecutor(8) as pool:
+        answers = crowd(stage, pool, 8, "/a")
+        until(lambda: waiting(stage) == 7)
+        gate.open.set()
+        assert {answer.result(PATIENCE).text for answer in answers} == {"page"}
+    assert stage.renders == 1
+
+
 def test_a_refresh_validates_with_the_applications_validators(scenario: MakeScenario) -> None:
     stage = over(scenario, 1, SWR, etag='"1"')
     stage.handler = origin = Origin(cache_control=SWR)
-    assert stage.get("/a", {"if-none-match": '"1"', "cookie": "a=b"}).status == 304
+    assert stage.get("/a", {"if-none-match": '"1"', "if-match": "*"}).status == 304
     until(lambda: stage.cache.statistics().get("validated") == 1)
     assert origin.asked == [{"if-none-match": '"1"'}]
     assert stage.get("/a").trace == "hit"

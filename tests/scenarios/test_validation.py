@@ -196,6 +196,56 @@ def test_an_invalidated_page_is_never_validated(scenario: MakeScenario) -> None:
     assert (origin.asked, validated(stage)) == ([{}], 1)
 
 
+def test_each_variant_is_validated_with_its_own_tag_and_stays_where_it_is(
+    scenario: MakeScenario,
+) -> None:
+    stage = scenario(OPEN)
+    asked: list[str | None] = []
+
+    def handler(seen: Seen) -> Reply:
+        language, known = seen.fields["accept-language"], seen.fields.get("if-none-match")
+        asked.append(known)
+        said = {"cache_control": "max-age=60", "etag": f'"{language}"'}
+        if known == said["etag"]:
+            return reply("", 304, **said)
+        return reply(language, vary="Accept-Language", **said)
+
+    stage.handler = handler
+    languages = [{"accept-language": language} for language in ("de", "fr")]
+    for language in languages:
+        stage.get("/a", language)
+    stage.clock.advance(60)
+    for trace in ("stale, stored", "hit"):
+        for language in languages:
+            answer = stage.get("/a", language)
+            assert (answer.text, answer.trace) == (language["accept-language"], trace)
+    assert asked == [None, None, '"de"', '"fr"']
+
+
+def test_a_part_of_a_validated_page_is_sent_from_it(scenario: MakeScenario) -> None:
+    stage, origin = staged(scenario)
+    answer = stage.get("/a", {"range": "bytes=1-2", "if-range": '"1"'})
+    assert (answer.status, answer.text) == (206, "ag")
+    assert origin.asked == [ASKED_TAG]
+
+
+def test_a_page_that_is_validated_each_time_is_no_queue(scenario: MakeScenario) -> None:
+    stage = scenario(OPEN)
+    stage.handler = origin = Origin(cache_control="no-cache")
+    stage.get("/a")
+    inside = threading.Barrier(8)
+
+    def together(seen: Seen) -> Reply:
+        inside.wait(PATIENCE)
+        return origin(seen)
+
+    stage.handler = together
+    with ThreadPoolExecutor(8) as pool:
+        for answer in crowd(stage, pool, 8, "/a"):
+            assert (answer.result(PATIENCE).text) == "page"
+    assert origin.asked == [{}] + [ASKED_TAG] * 8
+
+
 # --- A 304 about another page -------------------------------------------------------------------
 
 
@@ -276,8 +326,38 @@ def test_a_304_that_forbids_keeping_serves_its_client_and_nobody_else(
     answer = stage.get("/a")
     assert (answer.status, answer.text, answer.get("x-for")) == (200, "page", "ada")
     assert answer.trace == f"refused-{control}"
+    # What it says is said of the page itself: that is not served again either.
     stage.handler = lambda seen: reply("failed", 503)
-    assert stage.get("/a").get("x-for") is None
+    assert stage.get("/a").text == "failed"
+
+
+def test_a_304_that_sets_a_cookie_reaches_its_client_whole_and_leaves_the_page(
+    scenario: MakeScenario,
+) -> None:
+    stage, origin = staged(scenario)
+    origin.fresh = {"set_cookie": "s=ada", "x_for": "ada"}
+    for _ in range(2):
+        answer = stage.get("/a")
+        assert (answer.text, answer.trace) == ("page", "refused-set-cookie")
+        assert (answer.get("set-cookie"), answer.get("x-for")) == ("s=ada", "ada")
+    origin.fresh = {}
+    answer = stage.get("/a")
+    assert (answer.trace, answer.get("set-cookie"), answer.get("x-for")) == (
+        "stale, stored",
+        None,
+        None,
+    )
+    assert origin.asked == [ASKED_TAG] * 3
+
+
+def test_a_304_to_a_visitor_with_cookies_leaves_the_page_for_others(
+    scenario: MakeScenario,
+) -> None:
+    stage, origin = staged(scenario)
+    assert stage.get("/a", {"cookie": "u=ada"}).trace == "refused-cookie"
+    assert stage.get("/a").trace == "stale, stored"
+    assert stage.get("/a", {"cookie": "u=ada"}).trace == "hit"
+    assert origin.asked == [ASKED_TAG] * 2
 
 
 # --- Failures -----------------------------------------------------------------------------------
@@ -368,7 +448,7 @@ def test_what_is_invalidated_while_it_is_validated_stays_dead(scenario: MakeScen
 
 
 def test_a_crowd_at_an_expired_page_is_one_validation(scenario: MakeScenario) -> None:
-    stage, origin = staged(scenario)
+    stage, _ = staged(scenario)
     gate = Gate(lambda: reply("", 304, etag='"1"', cache_control="max-age=60", x_state="new"))
     stage.handler = gate
     with ThreadPoolExecutor(8) as pool:
@@ -383,11 +463,17 @@ def test_a_crowd_at_an_expired_page_is_one_validation(scenario: MakeScenario) ->
 
 def test_nobody_who_waits_gets_a_validation_that_may_not_be_kept(scenario: MakeScenario) -> None:
     stage, origin = staged(scenario)
-    gate = Gate(lambda: reply("", 304, etag='"1"', cache_control="private"))
-    stage.handler = gate
+    origin.said["cache_control"] = "private"
+    let_go = threading.Event()
+
+    def handler(seen: Seen) -> Reply:
+        assert let_go.wait(PATIENCE)
+        return origin(seen)
+
+    stage.handler = handler
     with ThreadPoolExecutor(4) as pool:
         answers = crowd(stage, pool, 4, "/a")
         until(lambda: waiting(stage) == 3)
-        gate.open.set()
+        let_go.set()
         assert {answer.result(PATIENCE).text for answer in answers} == {"page"}
     assert stage.renders == 5

@@ -1,4 +1,4 @@
-"""What a write forgets with no word from anybody: its own URL, and those it names (RFC 9111 §4.4)."""
+"""What a write forgets unasked: its own URL, and those that its answer names (RFC 9111 §4.4)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_write_that_raises_forgets_nothing(scenario: MakeScenario) -> None:
 
 
 class Named(NamedTuple):
-    """What a write to ``/items/7`` on http://testserver names, and whether /items/8 is forgotten."""
+    """What a write to ``/items/7`` at http://testserver names: is ``/items/8`` forgotten?"""
 
     id: str
     value: str

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
+from pagegen.fields import http_date
 from pagegen.law.codings import (
     MAX_ACCEPTED,
     MIN_CODED,
@@ -24,7 +25,7 @@ from pagegen.law.codings import (
     worth_coding,
 )
 from pagegen.law.ranges import partial
-from pagegen.law.validation import precondition
+from pagegen.law.validation import may_be_ranged, precondition
 from pagegen.messages import Fields, GivenFields, Request, ResponseHead, StoredResponse, wire_form
 
 ALL = ("zstd", "br", "gzip")
@@ -384,3 +385,16 @@ def test_conditions_and_ranges_are_answered_from_the_representation(case: Answer
     if status == 206 and answer is not None:
         assert dict(answer.fields)["ETag"] == form.etag
         assert dict(answer.fields)["Content-Range"].endswith(f"/{len(form.body)}")
+
+
+def test_no_date_is_a_strong_validator_of_a_page_with_codings() -> None:
+    """9110-8.8.1: one date stands for all its codings, and their bytes differ."""
+    date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    for codings, expect in ((None, False), ((("br", BR),), False), ((), True)):
+        stored = page(codings=codings)
+        stored.last_modified = http_date(date)
+        for accepted in ("br", "gzip", "identity"):
+            request = ask(accept_encoding=accepted, range="bytes=1-4", if_range=date)
+            form = selected(request.fields, stored)
+            assert may_be_ranged(request.fields, form) is expect
+            assert (partial(request, form, bytes) is not None) is expect
