@@ -26,13 +26,19 @@ _KEYED: Final = {
 }
 
 CONDITIONAL: Final = Ask().with_header("if-none-match", ETAG)
+PATIENT: Final = Ask().with_header("cache-control", "max-age=3600")
+SPEAKING: Final = Ask().with_header("x-lang", "de")
+CODED: Final = Ask().with_header("if-none-match", "*").with_header("accept-encoding", "gzip")
+#: What an application has to say in mode http, where visitors with cookies are asked for.
+SHARED: Final = ("Cache-Control", "public, max-age=3600")
 
 
 class Variant(NamedTuple):
     """One row: a rule, a request under it, and what the cache must count and answer.
 
     kind: ``same`` asks the same again and again, ``fresh`` with a new scope or environ each time,
-    ``new`` for another page each time.  glance: whether ``--quick`` has this row.
+    ``new`` for another page each time.  fields: further ones of the application's response.
+    glance: whether ``--quick`` has this row.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Variant(NamedTuple):
     counts: str = "hit"
     status: int = 200
     body: int = BODY
+    fields: tuple[tuple[str, str], ...] = ()
     kind: str = "same"
     glance: bool = False
 
@@ -64,6 +71,12 @@ VARIANTS: Final = (
     Variant("hit, identity from a cookie", {**_namespaces(1), "share": ["user"]}),
     Variant("hit, answered 304", _namespaces(1), CONDITIONAL, status=304, glance=True),
     Variant("hit, HEAD", _namespaces(1), Ask(method="HEAD")),
+    Variant("hit, request says max-age", _namespaces(1), PATIENT),
+    Variant("hit, mode http", {"mode": "http"}, fields=(SHARED,), glance=True),
+    Variant(
+        "hit, mode http, varies", {"mode": "http"}, SPEAKING, fields=(SHARED, ("Vary", "X-Lang"))
+    ),
+    Variant("hit, coded, 304", {**_namespaces(1), "compress": ["gzip"]}, CODED, status=304),
     Variant("hit, all objects new", _namespaces(1), kind="fresh"),
     Variant("bypass, no rule", _namespaces(1), Ask("/other/7"), "bypass:no-rule", glance=True),
     Variant("bypass, POST", _namespaces(1), Ask(method="POST"), "bypass:method"),
@@ -79,7 +92,7 @@ def cache_for(variant: Variant) -> PageCache:
 
 def case(front: Front, variant: Variant) -> Case:
     """The variant on a front, checked to do what it says."""
-    floor = front.app(b"x" * variant.body, (*TYPE, ("ETag", ETAG)))
+    floor = front.app(b"x" * variant.body, (*TYPE, ("ETag", ETAG), *variant.fields))
     cache = cache_for(variant)
     app = front.wrap(floor, cache)
     prove(front, app, cache, variant)
@@ -100,7 +113,8 @@ def prove(front: Front, app: Any, cache: PageCache, variant: Variant) -> None:
     if variant.kind == "new":
         ask = Ask(f"{ask.path}1", ask.query, ask.method, ask.headers)
     else:
-        front.run(app, front.context(Ask(ask.path, ask.query)))
+        asked = ask.headers if variant.fields else Ask().headers
+        front.run(app, front.context(Ask(ask.path, ask.query, headers=asked)))
     before = cache.statistics().get(variant.counts, 0)
     status, length = front.answer(app, front.context(ask))
     counted = cache.statistics().get(variant.counts, 0) - before

@@ -121,8 +121,8 @@ def steps(p: Parts) -> list[Case]:
 def _sending(p: Parts) -> tuple[Action, Action]:
     request, hit = p.request, p.hit
     if p.front is ASGI:
-        return nothing_awaited, lambda: step(asgi_send_hit(send, request, hit, tell=False))
-    return nothing, lambda: wsgi_send_hit(start_response, request, hit, tell=False)
+        return nothing_awaited, lambda: step(asgi_send_hit(send, request, hit, None, dated=False))
+    return nothing, lambda: wsgi_send_hit(start_response, request, hit, None, dated=False)
 
 
 def beside(p: Parts) -> list[Case]:

@@ -170,6 +170,9 @@ class Collector:
         sent = end_to_end(self._head.fields) if fields is None else fields
         if self._dated:
             sent = self._engine.dated(sent)
+        elif fields is not None:
+            # As on all hits to come: the server dates them.
+            sent = tuple(pair for pair in sent if pair[0].lower() != "date")
         if self._tell:
             key = self.ticket.plan.slot if self._tell is Tell.ALL else None
             member = of_forward(self.ticket, refused, stored=False, key=key)

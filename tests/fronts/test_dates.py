@@ -41,12 +41,14 @@ def stands(answer: Answer, seconds: float) -> bool:
     return dates(answer) == [at(seconds)]
 
 
-def with_date(stage: Scenario, *fields: tuple[str, str], ago: float | None = None) -> None:
+def with_date(
+    stage: Scenario, *fields: tuple[str, str], body: Any = b"hello", ago: float | None = None
+) -> None:
     """Answer with a Date of so long ago, or with none."""
 
     def handler(seen: Any) -> Reply:
         said = [] if ago is None else [("Date", format_http_date(stage.clock() - ago))]
-        return Reply(b"hello", fields=[*said, *fields])
+        return Reply(body, fields=[*said, *fields])
 
     stage.handler = handler
 
@@ -138,11 +140,12 @@ def test_a_page_that_a_304_freshened_is_as_old_as_that(
 
 @pytest.mark.parametrize("date", ["send", "leave"])
 @pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("body", [b"hello", [b"hel", b"lo"]], ids=["at once", "in pieces"])
 def test_the_setting_says_who_dates_a_page(
-    scenario: MakeScenario, date: str, *, said: bool
+    scenario: MakeScenario, date: str, body: Any, *, said: bool
 ) -> None:
     stage = scenario(OPEN, date=date)
-    with_date(stage, FRESH, TAG, ago=0 if said else None)
+    with_date(stage, FRESH, TAG, body=body, ago=0 if said else None)
     expect = [at(0)] if date == "send" else []
     answers = [
         stage.get("/page"),
