@@ -195,16 +195,17 @@ class Admission:
         §4). An exception means that it cannot be reached (RFC 9111 §4.2.4); one that stands for a
         client error (frameworks raise 404 so) is an answer: None.
         """
-        page = self._state.refuge(ticket, error)
-        if page is None:
+        reached = error is None
+        page = self._state.refuge(ticket, reached=reached)
+        if page is None or reuse.stands_for_client_error(error):
             return None
         self._counters.count(f"refused:{Refusal.FAILED}")
-        self._state.settle(ticket, Outcome.RESCUED)
+        self._state.settle(ticket, Outcome.RESCUED if reached else Outcome.UNREACHABLE)
         return self._state.stale(page, None)
 
     def replaces(self, ticket: Ticket, head: ResponseHead) -> bool:
         """Whether an expired page is served in place of this answer of the application."""
-        return head.status >= 500 and self._state.refuge(ticket) is not None
+        return head.status >= 500 and self._state.refuge(ticket, reached=True) is not None
 
     def decline(self, ticket: Ticket) -> None:
         """Give a ticket back unused: there is no room for another refresh."""

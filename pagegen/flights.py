@@ -40,12 +40,14 @@ class Outcome(Enum):
     """How a flight ended without a page.
 
     FAILED: try again, unless it failed a moment ago too. REFUSED: forward yourself. RESCUED: the
-    application failed and an expired page stood in for it; take yours. DECLINED: nobody tried.
+    application failed and an expired page stood in for it; take yours. UNREACHABLE: the same, where
+    it gave no answer at all. DECLINED: nobody tried.
     """
 
     FAILED = auto()
     REFUSED = auto()
     RESCUED = auto()
+    UNREACHABLE = auto()
     DECLINED = auto()
 
 
@@ -116,7 +118,7 @@ class Flights:
     def cancel(self, flight: Flight, outcome: Outcome) -> None:
         """Wake all who wait, with nothing. Does nothing to a flight that has ended."""
         slot = flight.key[0]
-        if outcome is Outcome.RESCUED:
+        if outcome in (Outcome.RESCUED, Outcome.UNREACHABLE):
             self._stumbles(slot)
         if outcome is Outcome.REFUSED or (outcome is Outcome.FAILED and self._stumbles(slot)):
             self.keep_apart(slot)

@@ -210,8 +210,7 @@ class LookUp:
         own_page = exchange is not None and exchange.leading == plan.slot
         if own_page or (after is not None and now >= after.deadline):
             return self._forward(ticket)
-        rescued = after is not None and after.flight.result is Outcome.RESCUED
-        if rescued and (page := self._state.refuge(ticket)) is not None:
+        if after is not None and (page := self._rescued(ticket, after)) is not None:
             return self._state.stale(page, None)
         if usable and self._flights.stumbled(plan.slot):
             return self._state.stale(usable, None)
@@ -233,6 +232,13 @@ class LookUp:
         deadline = after.deadline if after else now + self._patience
         self._counters.count("wait")
         return Wait(flight, look.resource, deadline)
+
+    def _rescued(self, ticket: Ticket, after: Wait) -> StoredResponse | None:
+        """The expired page for a request that waited for an application that failed."""
+        outcome = after.flight.result
+        if outcome not in (Outcome.RESCUED, Outcome.UNREACHABLE):
+            return None
+        return self._state.refuge(ticket, reached=outcome is Outcome.RESCUED)
 
     async def _look_again(self, verdict: Forward | Stale, look: _Look) -> Verdict:
         """After getting the lock, look again: a flight landed between our read and our own flight,

@@ -48,7 +48,8 @@ class State:
         self.variants = Variants()
         self.groups = Groups()
         self.reader = Reader(self.variants, self.groups)
-        self._late = self.book.late
+        # A cache without rules only invalidates, for others whose rules it does not know.
+        self._late = self.book.late or not self.book.rules
         self._large: dict[bytes, float] = {}
         self.debugger = Debugger(settings.secret, sources.now, site=settings.site)
         self.planner = Planner(
@@ -125,15 +126,15 @@ class State:
         self.counters.count(f"bypass:{reason}")
         return bypass(reason)
 
-    def refuge(self, ticket: Ticket, error: Exception | None = None) -> StoredResponse | None:
-        """The expired page that may be served for a ticket whose application answered 5xx, or
-        raised ``error``; None where its windows are over.
+    def refuge(self, ticket: Ticket, *, reached: bool) -> StoredResponse | None:
+        """The expired page that may be served for a ticket whose application answered 5xx, or could
+        not be ``reached``; None where its window is over.
         """
         page = ticket.fallback
-        if page is None or reuse.stands_for_client_error(error):
+        if page is None:
             return None
         window = page.stale_if_unreachable
-        if error is None and window:
+        if reached and window:
             window = max(page.stale_if_error, ticket.forgives)
         return page if reuse.within(page, window, self.sources.now()) else None
 

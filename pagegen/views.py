@@ -62,7 +62,10 @@ def shown(plan: Plan, name: str, nominated: Collection[str]) -> bool:
 
     ``nominated``: names in the request's ``Connection``, which belong to it (RFC 9110 §7.6.1).
     """
-    return (visible(name) and name not in nominated) or name in plan.passing
+    # Behind an ASGI server may stand what reads "_" as "-", as WSGI applications do: nginx takes
+    # such fields out too.
+    seen = visible(name) and name not in nominated and "_" not in name
+    return seen or name in plan.passing
 
 
 def _open_view(

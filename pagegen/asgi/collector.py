@@ -205,6 +205,6 @@ class Collector:
 
     async def settle(self) -> None:
         """Whatever happened: nobody is left waiting, and nothing stays owed."""
-        if not self.ticket.settled and not self.again:
+        if not self.ticket.settled:
             await self._engine.abandon(self.ticket, Refusal.FAILED)
         await self._engine.settle(self._exchange)

@@ -66,13 +66,14 @@ def selecting(head: ResponseHead, keyed: Collection[str] = ()) -> tuple[str, ...
 
     Those that are ``keyed`` are left out, since the slot tells them apart already. None when no
     later request can be known to match: ``*`` among the members, a member that is no field name,
-    and more than ``MAX_SELECTING`` names.
+    one with an underscore (a WSGI environ shows its value under another name too), and more than
+    ``MAX_SELECTING`` names.
     """
     value = head.get("vary")
     if value is not None and len(value) > MAX_VALUE:
         return None
     named = frozenset(tokens(value))
-    if "*" in named or not all(map(TOKEN.fullmatch, named)):
+    if "*" in named or "_" in "".join(named) or not all(map(TOKEN.fullmatch, named)):
         return None
     names = named.difference(keyed)
     return tuple(sorted(names)) if len(names) <= MAX_SELECTING else None

@@ -59,12 +59,12 @@ class NearStore:
         if slot is None or page is None:
             return await self._fetch(slot, namespaces)
         known = shelf.known(namespaces)
-        if known is not None and known == page.generation:
+        if known is not None and _vouched(page, namespaces, known):
             shelf.count("near_unasked" if namespaces else "near_hits")
             return Reading(page, known)
         since = shelf.mark()
         tokens = (await self.behind.read(None, namespaces)).tokens
-        if tokens == page.generation:
+        if _vouched(page, namespaces, tokens):
             shelf.count("near_hits")
             shelf.vouch(namespaces, tokens, since)
             return Reading(page, tokens)
@@ -77,8 +77,9 @@ class NearStore:
         reading = await self.behind.read(slot, namespaces)
         if slot is not None:
             shelf.count("near_misses")
-            if reading.page is not None and reading.page.generation == reading.tokens:
-                shelf.keep(slot, reading.page)
+            page = reading.page
+            if page is not None and _vouched(page, namespaces, reading.tokens):
+                shelf.keep(slot, page)
                 shelf.vouch(namespaces, reading.tokens, since)
         return reading
 
@@ -123,6 +124,14 @@ class NearStore:
     def close(self) -> None:
         """See :meth:`Store.close`."""
         self.behind.close()
+
+
+def _vouched(
+    page: StoredResponse, namespaces: Sequence[str], tokens: Sequence[bytes | None]
+) -> bool:
+    """Whether these are a page's namespaces and tokens, one by one; more may stand behind them."""
+    count = len(page.generation)
+    return tuple(tokens[:count]) == page.generation and tuple(namespaces[:count]) == page.namespaces
 
 
 class _Shelf:

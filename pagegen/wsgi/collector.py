@@ -287,6 +287,9 @@ class Collector:
             if close is not None:
                 with handling(self._exchange):
                     close()
+        except BaseException:
+            self.again = False
+            raise
         finally:
             if not self.ticket.settled and not self.again:
                 refusal = Refusal.INCOMPLETE if self._head is not None else Refusal.FAILED

@@ -48,7 +48,8 @@ class EnvironFields:
     def pairs(self) -> Iterator[tuple[str, str]]:
         """See :class:`RequestFields`."""
         for key, value in self._environ.items():
-            if key.startswith("HTTP_"):
+            # Those two have keys of their own: under these they came with underscores.
+            if key.startswith("HTTP_") and key[5:] not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
                 yield key[5:].replace("_", "-").lower(), value
         if kind := self._environ.get("CONTENT_TYPE"):
             yield "content-type", kind
