@@ -8,7 +8,7 @@ from . import groups
 from .compression import compressed
 from .exchange import current
 from .flights import Outcome
-from .law import codings, downstream, freshening, reuse, storing, vary
+from .law import codings, downstream, freshening, reuse, staleness, storing, vary
 from .law.storing import Refusal
 from .messages import Fields, Request, ResponseHead, StoredResponse
 from .pages import stored_response
@@ -205,7 +205,8 @@ class Admission:
 
     def replaces(self, ticket: Ticket, head: ResponseHead) -> bool:
         """Whether an expired page is served in place of this answer of the application."""
-        return head.status >= 500 and self._state.refuge(ticket, reached=True) is not None
+        failed = head.status in staleness.ERRORS
+        return failed and self._state.refuge(ticket, reached=True) is not None
 
     def decline(self, ticket: Ticket) -> None:
         """Give a ticket back unused: there is no room for another refresh."""

@@ -221,7 +221,7 @@ class LookUp:
                 return self._forward(ticket)
             # A page that was refused a moment ago is not refreshed at every request.
             return self._state.stale(usable, ticket if flight is not None else None)
-        if usable or look.asked is not None:
+        if usable or (look.asked is not None and look.asked.demands):
             # Whoever wants the application asked does not wait for what was asked before.
             if flight is not None:
                 self._flights.left()

@@ -40,8 +40,8 @@ class Rule:
         written ``{path.user}``, ``{query.user}`` or ``{identity.user}``.
     mode: ``"keyed"``: the handler sees what the page is keyed by, and nothing else. ``"http"``: a
         plain shared cache (RFC 9111): the handler sees the request's fields, and the response's own
-        ``Vary`` says which of them select. Absent, a rule that states nothing but path, name,
-        methods and ``share = "public"`` is ``http``, others are ``keyed``.
+        ``Vary`` says which of them select. Absent, a public rule without ttl, namespaces, query,
+        headers, cookies, other_query, drop_query and passthrough is ``http``, others ``keyed``.
     ttl: seconds, text such as ``"7d"``, or a table from status to these. None: the response's own
         headers decide. Only listed statuses are stored; without a table only 200, in mode ``http``
         all that RFC 9111 lets be stored.

@@ -32,10 +32,15 @@ Values = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """What a marker says: names of selecting fields, and slots of variants, the latest first."""
+    """What a marker says: names of selecting fields, and slots of variants, the latest first.
+
+    ``until``: when the store may let go of the marker, in seconds; 0 where this process did not
+    write it.
+    """
 
     names: tuple[str, ...]
     slots: tuple[bytes, ...] = ()
+    until: float = 0.0
 
 
 def values_of(plan: Plan, fields: RequestFields) -> Values:
@@ -117,17 +122,21 @@ class Variants:
     async def mark(
         self, store: Store, plan: Plan, target: Plan, names: tuple[str, ...], now: float, ttl: float
     ) -> None:
-        """Say in the resource's slot that ``target`` is a variant of it. Raises what the store
-        does.
+        """Say in the resource's slot that ``target`` is a variant of it, for at least half of
+        ``ttl`` seconds. Raises what the store does.
+
+        Two processes that do this at once may lose one of two slots: its variant is found all the
+        same, and only counts no more towards ``MAX_VARIANTS``.
         """
         known = self._learned.get(plan.slot)
-        if known is not None and known.names == names and target.slot in known.slots:
+        noted = known is not None and known.names == names and target.slot in known.slots
+        if noted and known is not None and known.until - now > ttl / 2:
             return
         page, _ = await store.read(plan.slot, ())
         there = marking_of(page, plan)
         others = there.slots if there is not None and there.names == names else ()
         slots = (target.slot, *(other for other in others if other != target.slot))
-        marking = Marking(names, slots[:MAX_VARIANTS])
+        marking = Marking(names, slots[:MAX_VARIANTS], now + ttl)
         await store.write_page(plan.slot, marker(plan, marking, now), ttl)
         self._learn(plan.slot, marking)
         for dropped in slots[MAX_VARIANTS:]:

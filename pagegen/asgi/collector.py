@@ -49,6 +49,8 @@ class Collector:
         self._start: Message | None = None
         self._head: ResponseHead | None = None
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._declared: int | None = None
+        self._taken = 0
         self._begun = False
         self._replacing = False
         self._validating = False
@@ -59,6 +61,8 @@ class Collector:
     async def send(self, message: Message) -> None:
         """The ``send`` of the application."""
         kind = message["type"]
+        if kind == "http.response.body":
+            self._taken += len(message.get("body", b""))
         if self._replacing:
             # Not later: what the application does after its response is not the client's business.
             if kind == "http.response.body" and not message.get("more_body", False):
@@ -78,12 +82,14 @@ class Collector:
             await self._pass(message)
 
     async def _pass(self, message: Message) -> None:
-        if not message.get("more_body", False):
+        whole = self._declared is not None and self._taken >= self._declared
+        if whole or not message.get("more_body", False):
             await self._engine.settle(self._exchange)
         await self._send(message)
 
     async def _on_start(self, message: Message, collection: Collection) -> None:
         self._start, self._head = message, read_head(message)
+        self._declared = storing.declared_length(self._head)
         if self._request.method == "HEAD":
             self._replacing = self._engine.replaces(self.ticket, self._head)
             if self._replacing:
@@ -169,6 +175,8 @@ class Collector:
             key = self.ticket.plan.slot if self._tell is Tell.ALL else None
             member = of_forward(self.ticket, refused, stored=False, key=key)
             sent = appended(sent, member)
+        # A head is all that a client gets of some answers, and all it needs of a redirect.
+        await self._engine.settle(self._exchange)
         await self._send({**self._start, "headers": list(wire_form(sent))})
 
     async def _give_up(self, refusal: Refusal) -> None:

@@ -17,6 +17,10 @@ NEVER_STALE: Final = ("must-revalidate", "proxy-revalidate", "s-maxage")
 MAX_UNREACHABLE: Final = 3600.0
 
 
+#: Answers that count as errors of the application (RFC 5861 §4).
+ERRORS: Final = frozenset((500, 502, 503, 504))
+
+
 class Windows(NamedTuple):
     """Seconds past its lifetime within which a page may be served, 0 for never.
 

@@ -40,6 +40,11 @@ class Wishes:
     max_stale: float | None = None
     stale_if_error: float | None = None
 
+    @property
+    def demands(self) -> bool:
+        """Whether a fresh page may not do; then an answer on its way to others may not either."""
+        return self.no_cache or self.max_age is not None or self.min_fresh is not None
+
     def accepts_fresh(self, page: StoredResponse, now: float) -> bool:
         """Whether a fresh page will do as it is (§5.2.1.1, §5.2.1.3, §5.2.1.4)."""
         if self.no_cache or not self._young(page, now):

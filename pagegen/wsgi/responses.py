@@ -39,8 +39,8 @@ def send_hit(
 
 
 def server_dates(environ: Environ) -> bool:
-    """Whether the server adds a ``Date`` of its own to whatever is sent, as gunicorn does."""
-    return str(environ.get("SERVER_SOFTWARE", "")).startswith("gunicorn")
+    """Whether the server adds a ``Date`` of its own to whatever is sent."""
+    return str(environ.get("SERVER_SOFTWARE", "")).startswith(("gunicorn", "Werkzeug"))
 
 
 def send_page(

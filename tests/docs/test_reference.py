@@ -21,6 +21,7 @@ from pagegen import Identity, Invalidates, KeyedField, Parameter, Rule, Settings
 from pagegen.config import from_table
 from pagegen.law.storing import Refusal
 from pagegen.readers import QUERY_PRESETS
+from pagegen.steering import STEERING
 from pagegen.verdicts import Reason
 from tests.docs.pages import ROOT, code, pages, prose, rows, section, text
 from tests.test_architecture import FLOORS
@@ -266,6 +267,13 @@ def test_the_warning_of_a_second_process_is_the_codes_own() -> None:
     assert shown is not None
     words = shown[1].replace("'default'", "%r").replace("(…)", "(%s)").split()
     assert " ".join(words) in _sources()
+
+
+def test_every_field_that_steers_is_listed_and_no_other() -> None:
+    part = section("docs/explanation/http-mode.md", "What is hidden in mode http")
+    listed = [name for row in rows(part) if len(row) == 2 for name in code(row[1])]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == STEERING | {"HTTP_PROXY"}
 
 
 def test_quoted_errors_of_the_configuration_are_the_codes_own() -> None:

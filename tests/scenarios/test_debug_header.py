@@ -202,6 +202,8 @@ def test_what_caches_nearer_to_the_application_said_stays_first(
         members = http_sf.parse(value.encode(), tltype="list")
         assert [str(member[0]) for member in members] == ["Origin", "Shield", "pagegen"]
         assert stage.get(target).get("cache-status") == near[1]
+    bypass = stage.get("/elsewhere", asking(stage)).get("cache-status") or ""
+    assert bypass.startswith(f"{near[1]}, pagegen; fwd=bypass")
 
 
 def test_a_bypass_and_a_write_have_no_key(scenario: MakeScenario) -> None:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from pagegen import Invalidates, Rule
-from pagegen.stores import MemoryStore
 from pagegen.testing import PATIENCE, Answer, Reply, Scenario, Seen, call_asgi, call_wsgi
 from pagegen.testing import environ as make_environ
 from pagegen.testing import scope as make_scope
@@ -73,7 +72,7 @@ def receive(
     if stage._loop is None:
         _receive_wsgi(stage, client, make_environ(method, target, fields))
     else:
-        stage._loop.run(_receive_asgi(stage, client, make_scope(method, target, fields)))
+        stage._loop.run(receive_asgi(stage, client, make_scope(method, target, fields)))
     assert client.done
 
 
@@ -99,7 +98,7 @@ def _receive_wsgi(stage: Scenario, client: Receiving, made: Any) -> None:
     getattr(response, "close", lambda: None)()
 
 
-async def _receive_asgi(stage: Scenario, client: Receiving, made: Any) -> None:
+async def receive_asgi(stage: Scenario, client: Receiving, made: Any) -> None:
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             lines = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in message["headers"])
@@ -208,6 +207,31 @@ def test_what_a_handler_forgets_before_its_commit_is_forgotten_again_before_its_
 
     stage.handler = handler
     stage.get("/page")
+    seen: list[str] = []
+    receive(stage, lambda: seen.append(state(stage)), "POST")
+    assert seen == ["invalidated"]
+
+
+@pytest.mark.parametrize("fields", [(), (SIZED,)], ids=["", "sized"])
+def test_what_was_rendered_between_the_head_of_a_write_and_its_end_is_forgotten_too(
+    scenario: MakeScenario, fields: tuple[tuple[str, str], ...]
+) -> None:
+    """The handler may commit between the two."""
+    stage = scenario(OPEN)
+
+    def pieces() -> Any:
+        yield b"hel"
+        with ThreadPoolExecutor(1) as other:
+            other.submit(stage.get, "/page").result(PATIENCE)
+        assert state(stage) == "fresh"
+        yield b"lo"
+
+    def handler(seen: Seen) -> Reply:
+        if seen.method == "GET":
+            return Reply(b"page", fields=[FRESH])
+        return Reply(pieces(), fields=list(fields))
+
+    stage.handler = handler
     seen: list[str] = []
     receive(stage, lambda: seen.append(state(stage)), "POST")
     assert seen == ["invalidated"]
@@ -330,86 +354,6 @@ def test_a_write_that_fails_after_its_head_is_the_applications_own_failure(
     with pytest.raises(LookupError, match="no more"):
         stage._loop.run(stage.asgi(make_scope("POST", "/page"), nothing, send))
     assert sent == ["http.response.start"]
-
-
-class Slow(MemoryStore):
-    """Takes its time to write, as a server over a network does, while other requests are served."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began = threading.Event()
-        self.may_end = threading.Event()
-
-    async def write_page(self, *arguments: Any) -> bool:
-        self._wait()
-        return await super().write_page(*arguments)
-
-    async def replace_tokens(self, *arguments: Any) -> None:
-        self._wait()
-        await super().replace_tokens(*arguments)
-
-    def _wait(self) -> None:
-        self.began.set()
-        assert self.may_end.wait(PATIENCE)
-
-
-@pytest.mark.parametrize("front", ["wsgi"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_last_byte_waits_for_a_store_that_takes_its_time(
-    scenario: MakeScenario, method: str
-) -> None:
-    store = Slow()
-    stage = scenario(OPEN, store=store)
-    stage.handler = lambda seen: Reply([b"hel", b"lo"], fields=[SIZED, FRESH])
-    received = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(receive, stage, received.set, method)
-        assert store.began.wait(PATIENCE)
-        assert not received.is_set()
-        store.may_end.set()
-        asking.result(PATIENCE)
-    assert received.is_set()
-
-
-@pytest.mark.parametrize("front", ["asgi"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_last_byte_waits_for_a_store_that_suspends(scenario: MakeScenario, method: str) -> None:
-    """And meanwhile other requests of the loop are served."""
-
-    class Suspending(MemoryStore):
-        began: asyncio.Event
-        may_end: asyncio.Event
-
-        async def write_page(self, *arguments: Any) -> bool:
-            await self._suspend()
-            return await super().write_page(*arguments)
-
-        async def replace_tokens(self, *arguments: Any) -> None:
-            await self._suspend()
-            await super().replace_tokens(*arguments)
-
-        async def _suspend(self) -> None:
-            self.began.set()
-            await self.may_end.wait()
-
-    store = Suspending()
-    stage = scenario(OPEN, store=store)
-    stage.handler = lambda seen: Reply([b"hel", b"lo"], fields=[SIZED, FRESH])
-    received: list[bool] = []
-    client = Receiving(method, lambda: received.append(True))
-
-    async def check() -> None:
-        store.began, store.may_end = asyncio.Event(), asyncio.Event()
-        asking = asyncio.ensure_future(_receive_asgi(stage, client, make_scope(method, "/page")))
-        await store.began.wait()
-        assert (await call_asgi(stage.asgi, make_scope("GET", "/elsewhere"))).body == b"hello"
-        assert received == []
-        store.may_end.set()
-        await asking
-
-    assert stage._loop is not None
-    stage._loop.run(check())
-    assert received == [True]
 
 
 def test_the_moment_a_client_has_its_page_the_same_client_gets_it_from_the_cache(

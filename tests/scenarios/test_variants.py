@@ -209,11 +209,11 @@ def test_of_too_many_variants_the_oldest_goes(
 ) -> None:
     monkeypatch.setattr(variants, "MAX_VARIANTS", 3)
     stage, store = counted(scenario)
-    for number in range(4):
+    for number in range(5):
         stage.get("/a", speaks(f"l-{number}"))
-    assert store.trips.count("delete") == 1
+    assert store.trips.count("delete") == 2
     assert store.statistics()["pages_count"] == 4  # three variants and their marker
-    traces = [stage.get("/a", speaks(f"l-{number}")).trace for number in (1, 2, 3, 0)]
+    traces = [stage.get("/a", speaks(f"l-{number}")).trace for number in (2, 3, 4, 0)]
     assert traces == ["hit"] * 3 + ["vary-miss, stored"]
 
 
@@ -338,3 +338,16 @@ def test_inspect_sees_the_variant(scenario: MakeScenario) -> None:
     stage.post("/a")
     gone = stage.cache.inspect("/a", host="testserver", headers=speaks("de"))
     assert (gone.state, gone.changed) == ("invalidated", ("url:testserver/a",))
+
+
+def test_a_marker_lives_as_long_as_its_variants(scenario: MakeScenario) -> None:
+    clock = FakeClock()
+    store = MemoryStore(now=clock)
+    first = scenario(OPEN, store=store, clock=clock)
+    first.handler = lambda seen: reply("page", vary="X-Lang", cache_control="max-age=3000")
+    for _ in range(6):
+        clock.advance(3100)
+        assert first.get("/page", {"x-lang": "de"}).status == 200
+    late = scenario(OPEN, store=store, clock=clock)
+    late.handler = first.handler
+    assert late.get("/page", {"x-lang": "de"}).trace == "hit"

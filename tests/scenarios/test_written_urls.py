@@ -82,7 +82,7 @@ def test_a_write_of_any_name_forgets_its_own_url_and_no_other(
     assert stage.get("/items/8").trace == "hit"
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "get"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "get", "options"])
 def test_a_safe_method_forgets_nothing_whatever_its_answer_names(
     scenario: MakeScenario, method: str
 ) -> None:
@@ -280,6 +280,38 @@ def test_a_server_that_leaves_the_mount_point_out_of_the_path_forgets_the_same(
     call("POST", "/items/7")
     traces = [call("GET", f"/items/{number}").trace for number in (7, 8, 9)]
     assert traces == ["stale, stored", "stale, stored", "hit"]
+
+
+@pytest.mark.parametrize(
+    ("own_url", "namespaces", "target", "named"),
+    [
+        (None, [], True, True),
+        (None, ["item:{id}"], True, False),
+        ("target", [], True, False),
+        (True, ["item:{id}"], True, True),
+        (False, [], False, False),
+    ],
+)
+def test_a_rule_says_which_writes_forget_its_pages_by_their_url(
+    scenario: MakeScenario, own_url: Any, namespaces: list[str], *, target: bool, named: bool
+) -> None:
+    rule = Rule(path="/items/{id}", share="public", ttl="1h", own_url=own_url,
+                namespaces=namespaces)  # fmt: skip
+    stage = scenario(rule)
+    answering(stage, 303, ("Location", "/items/8"), ("Content-Location", "/items/9"))
+    for one in ("/items/7", "/items/8", "/items/9"):
+        stage.get(one)
+    stage.post("/items/7")
+    forgotten = [not is_kept(stage, one) for one in ("/items/7", "/items/8", "/items/9")]
+    assert forgotten == [target, named, named]
+
+
+def test_a_write_whose_answer_names_its_own_target_is_one_to_it(scenario: MakeScenario) -> None:
+    stage = scenario(Rule(path="/items/{id}", share="public", ttl="1h", own_url="target"))
+    answering(stage, 303, ("Location", "/items/7"))
+    stage.get("/items/7")
+    stage.post("/items/7")
+    assert not is_kept(stage)
 
 
 def test_a_rule_may_do_without_its_own_url(scenario: MakeScenario) -> None:

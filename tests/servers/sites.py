@@ -1,0 +1,100 @@
+"""The small site on real servers, with and without their ``Date``: started here, ended here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Final
+
+from pagegen.testing import Answer
+from tests.serving import PATIENCE, ROOT
+
+_UVICORN: Final = ("uvicorn", "--port", "0", "--timeout-graceful-shutdown", "2", "--no-access-log",
+                   "--factory", "tests.servers.site:asgi")  # fmt: skip
+COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "uvicorn": _UVICORN,
+    "uvicorn without Date": (*_UVICORN, "--no-date-header"),
+    "uvicorn with h11": (*_UVICORN, "--http", "h11", "--loop", "asyncio"),
+    "gunicorn": (
+        "gunicorn", "--bind", "127.0.0.1:0", "--workers", "1", "--threads", "4",
+        "--graceful-timeout", "2", "tests.servers.site:wsgi()",
+    ),
+}  # fmt: skip
+_LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
+#: Seconds between two looks at a server that starts.
+_TICK: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The small site on one server."""
+
+    name: str
+    port: int
+    log: Path
+
+    def connect(self) -> HTTPConnection:
+        """A connection that is there already when it is asked something."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection.connect()
+        return connection
+
+
+def ask(
+    connection: HTTPConnection, method: str, path: str, fields: dict[str, str] | None = None
+) -> Answer:
+    """Send a request; returns with the last byte of its answer, by the answer's own framing."""
+    connection.request(method, path, headers=fields or {})
+    answer = connection.getresponse()
+    body = answer.read()
+    return Answer(answer.status, tuple(answer.getheaders()), (body,) if body else ())
+
+
+@contextmanager
+def serving(name: str, folder: Path) -> Iterator[Site]:
+    """Serve the small site by the command of this name while the block runs."""
+    log = folder / "server.log"
+    own = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *COMMANDS[name]],
+            cwd=folder,
+            env={**os.environ, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield _ready(name, process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def _ready(name: str, process: subprocess.Popen[bytes], log: Path) -> Site:
+    """The site, once it has answered."""
+    for _ in range(int(PATIENCE / _TICK)):
+        if (found := _LISTENING.search(log.read_text(encoding="utf-8"))) is not None:
+            site = Site(name, int(found[1]), log)
+            connection = site.connect()
+            assert ask(connection, "GET", "/bypass/ready").status == 200
+            connection.close()
+            return site
+        try:
+            process.wait(_TICK)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    raise AssertionError(f"{name} did not start:\n{log.read_text(encoding='utf-8')}")
