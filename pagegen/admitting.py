@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from . import groups
@@ -10,14 +11,12 @@ from .exchange import current
 from .flights import Outcome
 from .law import codings, downstream, freshening, reuse, staleness, storing, vary
 from .law.storing import Refusal
-from .messages import Fields, Request, ResponseHead, StoredResponse
+from .messages import Codings, Fields, Request, ResponseHead, StoredResponse
 from .pages import stored_response
 from .state import State
 from .stores.base import Store
 from .variants import variant
-from .verdicts import Admitted, Plan, Refused, Stale, Ticket
-
-Codings = tuple[tuple[str, bytes], ...]
+from .verdicts import Admitted, Course, Plan, Refused, Stale, Ticket
 
 #: Seconds for which an expired page stays where it is, so that a miss can say what became of it.
 #: Eviction takes it earlier when its place is wanted.
@@ -25,6 +24,8 @@ LINGER: Final = 3600.0
 #: What a 304 says so of the page itself (RFC 9111 §3.2), and not of its visitor or its moment: the
 #: stored page must not be used again either.
 _RENOUNCED: Final = frozenset((Refusal.NO_STORE, Refusal.PRIVATE, Refusal.VARY))
+#: Refusals that say nothing of the next response: who waits tries again.
+_FAILURES: Final = frozenset((Refusal.FAILED, Refusal.INCOMPLETE, Refusal.SEQUENCE, Refusal.STORE))
 
 
 class Admission:
@@ -49,6 +50,19 @@ class Admission:
             head, plan.rule, plan.keyed, plan.namespaces, self._sources.now(), ticket.credentials
         )
 
+    def course(
+        self, ticket: Ticket, request: Request, head: ResponseHead, refusal: Refusal | None = None
+    ) -> Course | Refusal:
+        """What becomes of a response with this head. ``refusal``: why no front can collect it."""
+        if request.method == "HEAD":
+            return Course.REPLACE if self.replaces(ticket, head) else Course.PASS
+        if head.status == 304 and ticket.validating is not None:
+            return Course.VALIDATE
+        refusal = refusal or self.refusal(ticket, head)
+        if refusal is None:
+            return Course.COLLECT
+        return Course.REPLACE if self.replaces(ticket, head) else refusal
+
     def leaving_fields(self, ticket: Ticket, request: Request, head: ResponseHead) -> Fields:
         """The fields of a response that leaves while it is still collected."""
         return downstream.passing_fields(head, ticket.plan.rule, request)
@@ -63,27 +77,31 @@ class Admission:
         return compressed(body, rule.compress, rule.body_limit - len(body))
 
     async def admit(
-        self, ticket: Ticket, head: ResponseHead, body: bytes, coded: Codings = ()
+        self,
+        ticket: Ticket,
+        head: ResponseHead,
+        body: bytes,
+        coded: Codings = (),
+        old: StoredResponse | None = None,
     ) -> Admitted | Refused:
-        """Store a whole response under the tokens of its ticket, and hand it to those who wait."""
-        plan = ticket.plan
-        late = self._late(plan, head)
-        refusal = (
-            self.refusal(ticket, head)
-            or storing.body_refusal(head, len(body), plan.rule)
-            or (Refusal.GROUPS if late is None else None)
-            or (Refusal.OWED if self._state.owing((*plan.namespaces, *(late or ()))) else None)
-        )
-        if refusal is None and late:
-            refusal = await self._belong(ticket, late)
+        """Store a whole response under the tokens of its ticket, and hand it to those who wait.
+
+        ``old``: the stored page that the body is from, whose namespaces it keeps.
+        """
+        hurry = self._state.stopwatch(ticket.spent)
+        refusal = await self._refusal_of_whole(ticket, head, len(body), old, hurry)
         if refusal is not None:
             return await self.abandon(ticket, refusal)
         now = self._sources.now()
         target, names = self._target(ticket, head)
         page = stored_response(target, ticket, head, body, now, coded)
+        if names:
+            # Before the store is asked, and though it may fail: who waits for this page and gets
+            # another one must not wait for the next in vain, too.
+            self._variants.expect(ticket.resource, names)
         try:
-            self._state.hurry(ticket.spent)
-            kept = await self._write(ticket, target, names, page, now)
+            hurry()
+            kept = await self._write(ticket, target, names, page, hurry)
         except Exception as error:
             self._state.store_failed(error)
             kept = False
@@ -94,52 +112,89 @@ class Admission:
         self._state.settle(ticket, page if good else Outcome.REFUSED)
         return Admitted(page, kept=kept, withheld=storing.withheld_fields(head))
 
+    async def _refusal_of_whole(
+        self,
+        ticket: Ticket,
+        head: ResponseHead,
+        length: int,
+        old: StoredResponse | None,
+        hurry: Callable[[], None],
+    ) -> Refusal | None:
+        """Why a response with a body of ``length`` bytes is not stored, now that it is whole. One
+        that may be has the tokens of its late namespaces in its ticket then.
+        """
+        plan, late = ticket.plan, self._late(ticket.plan, head, old)
+        refusal = self.refusal(ticket, head) or storing.body_refusal(head, length, plan.rule)
+        if refusal is not None:
+            return refusal
+        if late is None:
+            return Refusal.GROUPS
+        if self._state.owing((*plan.namespaces, *late)):
+            return Refusal.OWED
+        return await self._belong(ticket, late, hurry) if late else None
+
     def _target(self, ticket: Ticket, head: ResponseHead) -> tuple[Plan, tuple[str, ...]]:
         """Where this response lives, and the names of the request fields that select it."""
         resource = ticket.resource
-        if resource is None or not resource.rule.open:
+        if not resource.rule.open:
             return ticket.plan, ()
         names = vary.selecting(head, resource.keyed) or ()
         return variant(resource, names, ticket.seen.get), names
 
     async def _write(
-        self, ticket: Ticket, target: Plan, names: tuple[str, ...], page: StoredResponse, now: float
+        self,
+        ticket: Ticket,
+        target: Plan,
+        names: tuple[str, ...],
+        page: StoredResponse,
+        hurry: Callable[[], None],
     ) -> bool:
+        now = page.stored_at
         windows = (page.stale_while_revalidate, page.stale_if_error, page.stale_if_unreachable)
         keep = max(0.0, page.fresh_until - now) + max(windows) + LINGER
         kept = await self._store.write_page(target.slot, page, keep)
         if target.rule.groups:
             self._state.groups.learn(target.slot, tuple(ticket.late))
-        if ticket.resource is not None and target.rule.open:
+        if target.rule.open:
             if names:
-                await self._variants.mark(self._store, ticket.resource, target, names, now, keep)
+                marker = (target, names, now, keep)
+                await self._variants.mark(self._store, ticket.resource, *marker, hurry)
             else:
                 self._variants.unlearn(ticket.resource)
         return kept
 
-    def _late(self, plan: Plan, head: ResponseHead) -> tuple[str, ...] | None:
-        """The namespaces that were found while rendering; None for any that the rule forbids."""
+    def _late(
+        self, plan: Plan, head: ResponseHead, old: StoredResponse | None
+    ) -> tuple[str, ...] | None:
+        """The namespaces that were found while rendering; None for any that the rule forbids.
+
+        A handler that finds its page still good renders nothing, and so names none: what it named
+        when it made these bytes holds.
+        """
         exchange = current(self._state.realm)
         tags = () if exchange is None else tuple(exchange.tags)
+        if old is not None:
+            tags += old.namespaces[len(plan.namespaces) :]
         late = groups.found(head, tags, plan.namespaces)
         return late if plan.rule.groups or not late else None
 
-    async def _belong(self, ticket: Ticket, late: tuple[str, ...]) -> Refusal | None:
+    async def _belong(
+        self, ticket: Ticket, late: tuple[str, ...], hurry: Callable[[], None]
+    ) -> Refusal | None:
         """Read the tokens of late namespaces into the ticket, and after them the sequence."""
         try:
-            self._state.hurry(ticket.spent)
-            _, tokens = await self._store.read(None, late)
-            known = dict(zip(late, tokens, strict=True))
-            if missing := [name for name, token in known.items() if token is None]:
-                fresh = self._state.mint(missing)
-                known |= await self._store.add_tokens(fresh, self._state.token_ttl)
+            hurry()
+            _, present = await self._store.read(None, late)
+            hurry()
+            tokens = await self._state.complete(self._store, late, present)
+            hurry()
             _, (sequence,) = await self._store.read(None, (groups.SEQUENCE,))
         except Exception as error:
             self._state.store_failed(error)
             return Refusal.STORE
         if ticket.sequence is None or sequence != ticket.sequence:
             return Refusal.SEQUENCE
-        ticket.late = {name: token for name, token in known.items() if token is not None}
+        ticket.late = dict(zip(late, tokens, strict=True))
         return None
 
     async def freshen(self, ticket: Ticket, head: ResponseHead) -> Admitted | None:
@@ -153,11 +208,11 @@ class Admission:
         if old is None or not freshening.selects(old, head):
             return None
         updated = freshening.updated(old, head)
-        outcome = await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old))
+        outcome = await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old), old)
         self._counters.count("validated")
         if isinstance(outcome, Admitted):
             return outcome
-        if outcome.refusal in _RENOUNCED:
+        if outcome.refusal in _RENOUNCED and not ticket.credentials:
             await self._drop(ticket)
         page = stored_response(ticket.plan, ticket, updated, old.body, self._sources.now())
         withheld = storing.withheld_fields(updated)
@@ -171,13 +226,17 @@ class Admission:
         old = ticket.validating
         if old is None or head.status != 200:
             await self.abandon(ticket, Refusal.STATUS)
-        elif freshening.head_agrees(old, head):
-            updated = freshening.updated(old, head)
-            await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old))
-            self._counters.count("validated")
-        else:
-            await self._drop(ticket)
+        elif not freshening.head_agrees(old, head):
+            # What one visitor was told is no word on everybody's page.
+            if not ticket.credentials:
+                await self._drop(ticket)
             await self.abandon(ticket, Refusal.PARTIAL)
+        elif not freshening.names_page(head):
+            await self.abandon(ticket, Refusal.STATUS)
+        else:
+            updated = freshening.updated(old, head)
+            await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old), old)
+            self._counters.count("validated")
 
     def _kept(self, ticket: Ticket, head: ResponseHead, old: StoredResponse) -> Codings:
         return old.codings if self.worth_coding(ticket, head, len(old.body)) else ()
@@ -219,6 +278,6 @@ class Admission:
         self._state.remarks.not_stored(ticket.plan.rule.name, refusal)
         if refusal is Refusal.TOO_LARGE:
             self._state.too_large(ticket.plan.slot)
-        failed = refusal in (Refusal.FAILED, Refusal.INCOMPLETE)
+        failed = refusal in _FAILURES
         self._state.settle(ticket, Outcome.FAILED if failed else Outcome.REFUSED)
         return Refused(refusal)

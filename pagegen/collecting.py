@@ -29,8 +29,8 @@ class Collection:
         self._holds_all = True
 
     def expect(self, head: ResponseHead) -> None:
-        """Learn the length that the head promises."""
-        self._declared = declared_length(head)
+        """Learn the length that the head promises; a 204 ends with its head (RFC 9112 §6.3)."""
+        self._declared = 0 if head.status == 204 else declared_length(head)
 
     def take(self, piece: bytes) -> Refusal | None:
         """Collect a piece, or say why the response cannot be stored with it."""

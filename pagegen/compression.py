@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Final
 
 from .errors import ConfigError
+from .messages import Codings
 from .rules import CODINGS
 
 #: Bytes of a body up to which it is coded: a rule's max_body by default. All three codings of one
@@ -67,9 +68,7 @@ def check(codings: Sequence[str]) -> tuple[str, ...]:
     return tuple(codings)
 
 
-def compressed(
-    body: bytes, codings: Sequence[str], room: int | None = None
-) -> tuple[tuple[str, bytes], ...]:
+def compressed(body: bytes, codings: Sequence[str], room: int | None = None) -> Codings:
     """Coding and coded body, in the order of ``codings``, for each that is worth keeping.
 
     ``room``: bytes that all of them may take together; None: any number. Bodies over ``MAX_CODED``

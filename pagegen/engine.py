@@ -15,22 +15,22 @@ coroutines await store calls and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .admitting import Admission
 from .config import Configuration
 from .debugging import DEBUG_FIELD, DEBUG_NAME
-from .fields import format_http_date
 from .inspecting import inspect
 from .invalidating import Invalidator
 from .law import freshening
 from .looking import LookUp
-from .messages import Fields, Request
+from .messages import Request
 from .sources import Sources
 from .state import State
 from .status import Tell
 from .stores.base import Store
 from .verdicts import Inspection, Ticket, Wait
-from .views import View
+from .views import View, view
 
 
 class Engine:
@@ -55,9 +55,10 @@ class Engine:
         self.store = store
         self.settings = state.settings
         self.realm = state.realm
+        self.now = state.sources.now
         self.look_up = LookUp(state, store).look_up
         admission = Admission(state, store)
-        self.refusal = admission.refusal
+        self.course = admission.course
         self.leaving_fields = admission.leaving_fields
         self.worth_coding = admission.worth_coding
         self.coded = admission.coded
@@ -65,7 +66,6 @@ class Engine:
         self.freshen = admission.freshen
         self.consult = admission.consult
         self.rescue = admission.rescue
-        self.replaces = admission.replaces
         self.decline = admission.decline
         self.abandon = admission.abandon
         invalidator = Invalidator(state, store)
@@ -80,12 +80,6 @@ class Engine:
             return Tell.ALL
         return Tell.OUTCOME if self.settings.cache_status else Tell.NOTHING
 
-    def dated(self, fields: Fields) -> Fields:
-        """Fields with a ``Date`` of now where they have none (RFC 9110 §6.6.1)."""
-        if any(name.lower() == "date" for name, _ in fields):
-            return fields
-        return (*fields, ("Date", format_http_date(self._state.sources.now())))
-
     def debug_header(self, seconds: float | str) -> tuple[str, str]:
         """See :meth:`pagegen.PageCache.debug_header`."""
         return DEBUG_FIELD, self._state.debugger.field(seconds)
@@ -96,13 +90,12 @@ class Engine:
 
     def view(self, ticket: Ticket, request: Request) -> View:
         """What the handler of this forward may see."""
-        page = ticket.validating
-        asks = page is not None and request.method == "GET"
-        conditions = freshening.conditions(page) if page is not None and asks else ()
-        seen = self._state.planner.view(ticket.plan, request, conditions)
+        seen, page = view(ticket.plan, request), ticket.validating
         if ticket.plan.rule.open:
-            ticket.seen = dict(seen.fields[: len(seen.fields) - len(conditions)])
-        return seen
+            ticket.seen = dict(seen.fields)
+        if page is None or request.method != "GET":
+            return seen
+        return replace(seen, fields=seen.fields + freshening.conditions(page))
 
     async def inspect(self, request: Request) -> Inspection:
         """What the cache holds for a request; changes nothing. Raises what the store raises."""

@@ -41,7 +41,7 @@ TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: that is left. A semicolon is a common slip for a comma.
 _MEMBER: Final = re.compile(r'(?:[^,;"]+|"[^"\\]*(?:\\.[^"\\]*)*"?)+', re.DOTALL)
 _DIRECTIVE: Final = re.compile(
-    r"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)                # name
+    rf"""[ \t]*({TOKEN.pattern})                            # name
         (?:=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s,;"]*)))?[ \t]*  # argument: quoted or plain
     """,
     re.VERBOSE | re.DOTALL,

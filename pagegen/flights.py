@@ -4,6 +4,7 @@ Rules of this file:
 
 1. Flights are joined only on equal cache keys, that is on equal slot *and* equal tokens. Whoever
    joins has read its tokens after the write that it must see, so the page may be handed over.
+   One with namespaces that were found while rendering may be on an equal sequence only.
 2. A flight always ends. Its leader lands or cancels it; if the leader is lost, those who wait have
    a deadline of their own, and a newcomer takes over a flight that is overdue.
 3. Nobody gets what could not be stored. A refused page sends everybody to the application for a
@@ -52,12 +53,21 @@ class Outcome(Enum):
 
 
 class Flight:
-    """One forward that others wait for. ``result`` is a page or an ``Outcome``."""
+    """One forward that others wait for. ``result`` is a page or an ``Outcome``.
 
-    __slots__ = ("future", "key", "started")
+    ``sequence`` is what its leader read of the register (:mod:`pagegen.groups`).
+    """
 
-    def __init__(self, key: tuple[bytes, tuple[bytes, ...]], started: float) -> None:
+    __slots__ = ("future", "key", "sequence", "started")
+
+    def __init__(
+        self,
+        key: tuple[bytes, tuple[bytes, ...]],
+        started: float,
+        sequence: bytes | None = None,
+    ) -> None:
         self.key = key
+        self.sequence = sequence
         self.started = started
         self.future: Future[StoredResponse | Outcome] = Future()
         # A running future cannot be cancelled: a task that gives up waiting must not end the
@@ -84,8 +94,10 @@ class Flights:
         self._stumbled: OrderedDict[bytes, float] = OrderedDict()
         self._lock = fork_safe_lock(self)
 
-    def join(self, slot: bytes, generation: tuple[bytes, ...]) -> tuple[Flight | None, bool]:
-        """The flight of this page and whether the caller leads it.
+    def join(
+        self, slot: bytes, generation: tuple[bytes, ...], sequence: bytes | None = None
+    ) -> tuple[Flight | None, bool]:
+        """The flight of this page and whether the caller leads it, with its ``sequence``.
 
         ``(None, True)``: lead without followers, because the page was refused a moment ago.
         ``(None, False)``: too many wait already.
@@ -97,7 +109,7 @@ class Flights:
                 return None, True
             flight = self._flying.get(key)
             if flight is None or now - flight.started > OVERDUE:
-                flight = self._flying[key] = Flight(key, now)
+                flight = self._flying[key] = Flight(key, now, sequence)
                 return flight, True
             if self._waiting >= self._max_waiters:
                 return None, False

@@ -36,11 +36,10 @@ def found(head: ResponseHead, tags: Iterable[str], known: Iterable[str]) -> tupl
 
     None when they are too many, or one has no name that it could be forgotten by.
     """
-    late = dict.fromkeys((*strings(head.get("cache-groups")), *tags))
-    names = tuple(late.keys() - set(known))
-    if len(names) > MAX_GROUPS or not all(map(is_name, names)):
-        return None
-    return tuple(name for name in late if name in names)
+    own = frozenset(known)
+    named = dict.fromkeys((*strings(head.get("cache-groups")), *tags))
+    late = tuple(name for name in named if name not in own)
+    return late if len(late) <= MAX_GROUPS and all(map(is_name, late)) else None
 
 
 class Groups:

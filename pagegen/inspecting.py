@@ -25,6 +25,6 @@ async def inspect(request: Request, state: State, store: Store) -> Inspection:
         plan.rule.name,
         page.namespaces,
         reuse.changed(page, tokens, fitness),
-        page.initial_age + moment - page.stored_at,
+        page.current_age(moment),
         page.render_seconds,
     )

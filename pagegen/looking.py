@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Final
@@ -10,19 +9,22 @@ from typing import Final
 from .exchange import current
 from .flights import Outcome
 from .groups import SEQUENCE
-from .law import freshening, reuse
+from .law import freshening, reuse, storing
 from .law.reuse import Fitness
-from .law.wishes import Wishes, wishes
-from .messages import Request, StoredResponse
+from .law.storing import Refusal
+from .law.wishes import NOTHING, Wishes, wishes
+from .messages import Request, ResponseHead, StoredResponse
 from .reading import Found
 from .state import State
+from .steering import PERSONAL
 from .stores.base import Store
 from .variants import names_of, values_of, variant
 from .verdicts import Bypass, Forward, Hit, NotCached, Plan, Reason, Stale, Ticket, Verdict, Wait
 
 #: Request fields that tell of a person.
-_CREDENTIALS: Final = ("authorization", "cookie")
+_CREDENTIALS: Final = ("authorization", "cookie", *sorted(PERSONAL))
 _NONE: Final = frozenset[str]()
+_PERSONAL: Final = (Refusal.AUTHORIZATION, Refusal.COOKIE, Refusal.PERSONAL)
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +35,7 @@ class _Look:
     resource: Plan
     found: Found
     fitness: Fitness
-    asked: Wishes | None
+    asked: Wishes
     after: Wait | None
     began: float
 
@@ -86,7 +88,8 @@ class LookUp:
         try:
             found = None
             if rule.learns:
-                found = await self._state.reader.read(self._store, plan, request)
+                hurry = self._state.stopwatch()
+                found = await self._state.reader.read(self._store, plan, request, hurry)
                 if self._state.owing(found.namespaces):
                     return self._state.bypass(Reason.OWED)
                 key, page, tokens = found.plan.key, found.page, found.tokens
@@ -102,7 +105,7 @@ class LookUp:
         except Exception as error:
             return self._state.store_failed(error)
         found = found or Found(plan, page, tokens)
-        look = _Look(request, plan, found, fitness, asked, after, began)
+        look = _Look(request, plan, found, fitness, asked or NOTHING, after, began)
         verdict = self._as_asked(look) or await self._missed(look)
         if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
             return await self._look_again(verdict, look)
@@ -114,6 +117,9 @@ class LookUp:
         if not isinstance(page, StoredResponse):
             return None
         plan = after.plan
+        late = len(page.namespaces) > len(plan.namespaces)
+        if late and after.sequence != after.flight.sequence:
+            return None  # what was found may have been forgotten before this request came
         if plan.rule.open:
             plan = variant(plan, names_of(page, plan), values_of(plan, request.fields))
         return page if page.key == plan.key else None
@@ -125,8 +131,6 @@ class LookUp:
     def _as_asked(self, look: _Look) -> Verdict | None:
         """What the request's own directives make of a look that found no page to serve at once."""
         asked, expired = look.asked, look.expired
-        if asked is None:
-            return None
         if expired is not None and asked.accepts_stale(expired, self._sources.now()):
             return self._state.stale(expired, None)
         if asked.only_if_cached:
@@ -149,79 +153,46 @@ class LookUp:
     def _ticket(self, look: _Look, generation: tuple[bytes, ...], sequence: bytes | None) -> Ticket:
         plan, page, asked = look.found.plan, look.current, look.asked
         head = look.request.method == "HEAD"
-        credentials = _NONE
-        if plan.rule.open:
-            get = look.request.fields.get
-            names = (name for name in _CREDENTIALS if name not in plan.keyed)
-            credentials = frozenset(name for name in names if get(name) is not None)
         return Ticket(
             plan,
+            look.resource,
             generation,
-            None,
             self._sources.now(),
-            cause=self._cause(look),
+            _cause(look),
             changed=reuse.changed(look.found.page, look.found.tokens, look.fitness),
-            fallback=look.expired if asked is None or not asked.no_cache else None,
+            fallback=None if asked.no_cache else look.expired,
             validating=page if page is not None and (head or freshening.conditions(page)) else None,
-            resource=look.resource,
-            credentials=credentials,
+            credentials=_credentials(plan, look.request),
             sequence=sequence,
-            forgives=(asked.stale_if_error or 0.0) if asked is not None else 0.0,
+            asked=asked,
             spent=self._sources.monotonic() - look.began,
         )
-
-    def _cause(self, look: _Look) -> str:
-        """RFC 9211's word for why this request goes forward (§2.2)."""
-        if look.demanded:
-            return "request"
-        if look.fitness not in (Fitness.ABSENT, Fitness.FOREIGN):
-            return "stale"
-        return "vary-miss" if look.found.plan is not look.resource else "uri-miss"
 
     async def _generation(self, found: Found) -> tuple[tuple[bytes, ...], bytes | None]:
         """The present tokens of the plan's namespaces and the sequence's, where the rule has one;
         minted where missing. Raises if that fails.
         """
         names, tokens = found.plan.namespaces, found.tokens[: len(found.plan.namespaces)]
+        complete = self._state.complete
         if not found.plan.rule.groups:
-            return await self._tokens(names, tokens), None
-        *generation, sequence = await self._tokens((*names, SEQUENCE), (*tokens, found.sequence))
+            return await complete(self._store, names, tokens), None
+        names, tokens = (*names, SEQUENCE), (*tokens, found.sequence)
+        *generation, sequence = await complete(self._store, names, tokens)
         return tuple(generation), sequence
-
-    async def _tokens(
-        self, names: Sequence[str], tokens: Sequence[bytes | None]
-    ) -> tuple[bytes, ...]:
-        missing = [n for n, t in zip(names, tokens, strict=True) if t is None]
-        # Another worker may have been first: what counts is what the store says.
-        added: Mapping[str, bytes] = {}
-        if missing:
-            fresh = self._state.mint(missing)
-            added = await self._store.add_tokens(fresh, self._state.token_ttl)
-        pairs = zip(names, tokens, strict=True)
-        return tuple(added[name] if token is None else token for name, token in pairs)
 
     def _embark(self, ticket: Ticket, look: _Look) -> Verdict:
         """Lead a flight, follow one, or go alone."""
-        plan, after, now = ticket.plan, look.after, self._sources.monotonic()
         usable = self._usable(look)
-        if look.request.method == "HEAD":
-            return self._state.stale(usable, None) if usable else self._forward(ticket)
-        exchange = current(self._state.realm)
-        own_page = exchange is not None and exchange.leading == plan.slot
-        if own_page or (after is not None and now >= after.deadline):
-            return self._forward(ticket)
-        if after is not None and (page := self._rescued(ticket, after)) is not None:
-            return self._state.stale(page, None)
-        if usable and self._flights.stumbled(plan.slot):
-            return self._state.stale(usable, None)
-        flight, leads = self._flights.join(plan.slot, _joined_on(ticket))
+        if (alone := self._alone(ticket, look, usable)) is not None:
+            return alone
+        flight, leads = self._flights.join(ticket.plan.slot, ticket.generation, ticket.sequence)
         if leads:
             ticket.flight = flight
             if usable is None:
                 return self._forward(ticket)
             # A page that was refused a moment ago is not refreshed at every request.
             return self._state.stale(usable, ticket if flight is not None else None)
-        if usable or (look.asked is not None and look.asked.demands):
+        if usable or look.asked.demands:
             # Whoever wants the application asked does not wait for what was asked before.
             if flight is not None:
                 self._flights.left()
@@ -229,9 +200,25 @@ class LookUp:
         if flight is None:
             self._counters.count("bench-full")
             return self._forward(ticket)
-        deadline = after.deadline if after else now + self._patience
+        after = look.after
+        deadline = after.deadline if after else self._sources.monotonic() + self._patience
         self._counters.count("wait")
-        return Wait(flight, look.resource, deadline)
+        return Wait(flight, look.resource, deadline, ticket.sequence)
+
+    def _alone(self, ticket: Ticket, look: _Look, usable: StoredResponse | None) -> Verdict | None:
+        """What needs no flight, or must not wait for one; None where there has to be one."""
+        place, after = ticket.plan.slot, look.after
+        if look.request.method == "HEAD":
+            return self._state.stale(usable, None) if usable else self._forward(ticket)
+        exchange = current(self._state.realm)
+        own_page = exchange is not None and exchange.leading == place
+        if own_page or (after is not None and self._sources.monotonic() >= after.deadline):
+            return self._forward(ticket)
+        if after is not None and (page := self._rescued(ticket, after)) is not None:
+            return self._state.stale(page, None)
+        if usable and (self._flights.stumbled(place) or _in_vain(usable, ticket)):
+            return self._state.stale(usable, None)
+        return None
 
     def _rescued(self, ticket: Ticket, after: Wait) -> StoredResponse | None:
         """The expired page for a request that waited for an application that failed."""
@@ -250,7 +237,8 @@ class LookUp:
         if look.demanded:
             return verdict
         try:
-            found = await self._state.reader.read(self._store, look.resource, look.request)
+            hurry = self._state.stopwatch(ticket.spent)
+            found = await self._state.reader.read(self._store, look.resource, look.request, hurry)
         except BaseException as error:
             self._state.settle(ticket, Outcome.FAILED)
             if isinstance(error, Exception):
@@ -258,11 +246,9 @@ class LookUp:
             raise
         now, page = self._sources.now(), found.page
         fitness = reuse.fitness(page, found.plan.key, found.tokens, now)
-        if page is None or fitness is not Fitness.FRESH:
+        if page is None or fitness is not Fitness.FRESH or not look.asked.accepts_fresh(page, now):
             return verdict
-        if look.asked is not None and not look.asked.accepts_fresh(page, now):
-            return verdict
-        same = page.key == ticket.plan.key and found.sequence == ticket.sequence
+        same = page.key == ticket.plan.key
         same = same and found.tokens[: len(ticket.generation)] == ticket.generation
         self._state.settle(ticket, page if same else Outcome.FAILED)
         return self._hit(page, now)
@@ -272,13 +258,38 @@ class LookUp:
         page, now = look.expired, self._sources.now()
         if page is None or not reuse.within(page, page.stale_while_revalidate, now):
             return None
-        return page if look.asked is None or look.asked.bears_stale(page, now) else None
+        return page if look.asked.bears_stale(page, now) else None
 
     def _forward(self, ticket: Ticket) -> Forward:
         self._counters.count("forward")
         return Forward(ticket)
 
 
-def _joined_on(ticket: Ticket) -> tuple[bytes, ...]:
-    """What requests that wait for one page have in common, besides its slot."""
-    return ticket.generation if ticket.sequence is None else (*ticket.generation, ticket.sequence)
+def _credentials(plan: Plan, request: Request) -> frozenset[str]:
+    """The fields that tell of a person, and that the handler sees though they are not keyed."""
+    if not plan.rule.open:
+        return _NONE
+    get = request.fields.get
+    return frozenset(
+        name for name in _CREDENTIALS if name not in plan.keyed and get(name) is not None
+    )
+
+
+def _cause(look: _Look) -> str:
+    """RFC 9211's word for why this request goes forward (§2.2)."""
+    if look.demanded:
+        return "request"
+    if look.fitness not in (Fitness.ABSENT, Fitness.FOREIGN):
+        return "stale"
+    return "vary-miss" if look.found.plan is not look.resource else "uri-miss"
+
+
+def _in_vain(page: StoredResponse, ticket: Ticket) -> bool:
+    """Whether a refresh with this visitor's credentials would be refused, for all that is known.
+
+    It would keep those from refreshing the page who could.
+    """
+    plan, who = ticket.plan, ticket.credentials
+    head = ResponseHead(page.status, page.from_application())
+    asked = (head, plan.rule, plan.keyed, page.namespaces, page.stored_at)
+    return bool(who) and storing.refusal(*asked, who) in _PERSONAL

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 
 Fields = tuple[tuple[str, str], ...]
 WireFields = tuple[tuple[bytes, bytes], ...]
-
+#: Content codings of one body, best first, each with its bytes.
+Codings = tuple[tuple[str, bytes], ...]
 
 #: Methods whose pages are cached.
 CACHED_METHODS: Final = ("GET", "HEAD")
@@ -20,6 +21,15 @@ CACHED_METHODS: Final = ("GET", "HEAD")
 SAFE_METHODS: Final = frozenset(
     (*CACHED_METHODS, "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH")
 )
+#: Statuses without a page of their own: a part of one, and word that it has not changed.
+PARTS: Final = frozenset((206, 304))
+#: Fields of one connection, in requests and responses alike (RFC 9110 §7.6.1).
+OF_CONNECTION: Final = frozenset(
+    (
+        "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
+        "upgrade",
+    )
+)  # fmt: skip
 
 
 def wire_form(fields: Fields) -> WireFields:
@@ -135,16 +145,20 @@ class StoredResponse:
     stale_while_revalidate: float = 0.0
     stale_if_error: float = 0.0
     stale_if_unreachable: float = 0.0
-    codings: tuple[tuple[str, bytes], ...] = ()
+    codings: Codings = ()
     forms: dict[str | None, StoredResponse] = field(default_factory=dict, repr=False)
 
     def from_application(self) -> Fields:
         """The fields that the application itself sent: the first ``own_fields`` of all."""
         return self.fields[: self.own_fields]
 
+    def current_age(self, now: float) -> float:
+        """Seconds since the response was made or validated (RFC 9111 §4.2.3)."""
+        return self.initial_age + now - self.stored_at
+
     def age(self, now: float) -> int:
-        """Current age in whole seconds (RFC 9111 §4.2.3); a clock that stepped back counts 0."""
-        return max(0, int(self.initial_age + now - self.stored_at))
+        """The same as ``Age`` says it, in whole seconds; a clock that stepped back counts 0."""
+        return max(0, int(self.current_age(now)))
 
     def size(self) -> int:
         """Bytes this page takes in memory, headers and Python's overhead counted."""

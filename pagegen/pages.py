@@ -7,7 +7,7 @@ from http import HTTPStatus
 from .fields import format_http_date, http_date
 from .law import downstream, freshness, staleness, storing, validation
 from .law.said import OWN
-from .messages import Fields, ResponseHead, StoredResponse, wire_form
+from .messages import Codings, Fields, ResponseHead, StoredResponse, wire_form
 from .rules import Rule
 from .verdicts import Plan, Ticket
 
@@ -18,7 +18,7 @@ def stored_response(
     head: ResponseHead,
     body: bytes,
     now: float,
-    codings: tuple[tuple[str, bytes], ...] = (),
+    codings: Codings = (),
 ) -> StoredResponse:
     """The page that this response becomes in the slot of ``plan``, under its ticket's tokens;
     ``now`` in seconds.

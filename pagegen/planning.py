@@ -18,14 +18,13 @@ from . import queries
 from .identification import DoubtError, Identifier, one_cookie
 from .keys import KEY_FORMAT, encode, slot
 from .law.unsafe import url_namespace
-from .messages import Fields, Request
+from .messages import CACHED_METHODS, Request
 from .namespaces import is_name
 from .patterns import Values
 from .queries import Query
 from .rulebook import RuleBook
 from .rules import Rule
 from .verdicts import Bypass, Inputs, Plan, Reason
-from .views import View, view
 
 log = logging.getLogger("pagegen.planning")
 
@@ -139,7 +138,7 @@ class Planner:
             return _BYPASS[Reason.MALFORMED]
 
     def _plan(self, request: Request) -> Plan | Bypass:
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in CACHED_METHODS:
             return _BYPASS[Reason.METHOD]
         get = request.fields.get
         memo_key = (
@@ -270,12 +269,8 @@ class Planner:
         keyed = {"host", *rule.keyed_headers, *(s.target for s in asked if s.kind == "header")}
         if inputs.cookies or any(source.kind == "cookie" for source in asked):
             keyed.add("cookie")
-        passing = frozenset((*self._passthrough, *rule.passthrough))
+        passing = tuple(dict.fromkeys((*self._passthrough, *rule.passthrough)))
         return Plan(rule, key, slot(key), namespaces, frozenset(keyed), inputs, passing)
-
-    def view(self, plan: Plan, request: Request, conditions: Fields = ()) -> View:
-        """What the handler of this request may see."""
-        return view(plan, request, self._passthrough, conditions)
 
 
 def _allows(plan: Plan) -> bool:

@@ -8,6 +8,7 @@ the rule's defaults and never on the handler's own.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
@@ -90,9 +91,13 @@ def canonical(raw: str, rule: Rule) -> Query | None:
             return None
         values.append((name, read))
     values += [(f"&{name}", (value,)) for name, value in others]
-    text = "&".join(
+    text = _text(values)
+    return Query(tuple(values), text) if len(text) <= MAX_LENGTH else None
+
+
+def _text(values: Iterable[tuple[str, tuple[str, ...]]]) -> str:
+    return "&".join(
         f"{quote(name.removeprefix('&'), safe='')}={quote(value, safe='')}"
         for name, many in values
         for value in many
     )
-    return Query(tuple(values), text) if len(text) <= MAX_LENGTH else None

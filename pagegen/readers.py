@@ -8,7 +8,7 @@ from typing import Final
 from .errors import ConfigError, NamespaceError
 from .fields import TOKEN
 from .identities import names_the_request
-from .messages import CACHED_METHODS, SAFE_METHODS
+from .messages import CACHED_METHODS, PARTS, SAFE_METHODS
 from .namespaces import Template, parse
 from .units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
 
@@ -137,7 +137,7 @@ def lifetimes(ttl: object) -> dict[int, float | None]:
             raise ConfigError(
                 f"{status!r} is no status", "Write one from 200 to 599", field=f"ttl.{status}"
             )
-        if int(text) in (206, 304):
+        if int(text) in PARTS:
             raise ConfigError(
                 f"a {status} is part of a page or none",
                 "Leave it out: pagegen answers these itself from the whole page",

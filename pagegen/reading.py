@@ -7,12 +7,12 @@ of them is asked for at once, and what was not costs one trip more, once in each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .groups import SEQUENCE, Groups
 from .messages import Request, StoredResponse
-from .stores.base import Reading, Store
+from .stores.base import Store
 from .variants import Variants
 from .verdicts import Plan
 
@@ -37,6 +37,10 @@ class Found(NamedTuple):
         return own if page is None or len(self.tokens) == len(own) else page.namespaces
 
 
+def _at_leisure() -> None:
+    pass
+
+
 class Reader:
     """Reads what pages of rules that learn are judged by."""
 
@@ -44,19 +48,25 @@ class Reader:
         self._variants = variants
         self._groups = groups
 
-    async def read(self, store: Store, plan: Plan, request: Request) -> Found:
-        """The page that a request selects, and its tokens. Raises what the store raises."""
+    async def read(
+        self, store: Store, plan: Plan, request: Request, hurry: Callable[[], None] = _at_leisure
+    ) -> Found:
+        """The page that a request selects, and its tokens. Raises what the store raises, and what
+        ``hurry`` does before each trip but the first.
+        """
         rule = plan.rule
         if rule.open:
             marking = self._variants.marking(plan)
             target = self._variants.selected(plan, marking, request)
-            found = await self._read(store, target)
+            found = await self._read(store, target, hurry)
             if marking is None and (marking := self._variants.learn(found.page, plan)) is not None:
-                found = await self._read(store, self._variants.selected(plan, marking, request))
+                hurry()
+                target = self._variants.selected(plan, marking, request)
+                found = await self._read(store, target, hurry)
             return found
-        return await self._read(store, plan)
+        return await self._read(store, plan, hurry)
 
-    async def _read(self, store: Store, plan: Plan) -> Found:
+    async def _read(self, store: Store, plan: Plan, hurry: Callable[[], None]) -> Found:
         if not plan.rule.groups:
             page, tokens = await store.read(plan.slot, plan.namespaces)
             return Found(plan, page, tokens)
@@ -68,14 +78,8 @@ class Reader:
         if page is None or page.key != plan.key or page.namespaces[:own] != plan.namespaces:
             return Found(plan, page, tokens[:own], sequence)
         late = page.namespaces[own:]
-        known |= await _rest(store, [name for name in late if name not in known])
+        if rest := [name for name in late if name not in known]:
+            hurry()
+            known |= dict(zip(rest, (await store.read(None, rest)).tokens, strict=True))
         self._groups.learn(plan.slot, late)
         return Found(plan, page, tuple(known[name] for name in page.namespaces), sequence)
-
-
-async def _rest(store: Store, names: Sequence[str]) -> dict[str, bytes | None]:
-    """The tokens of these namespaces."""
-    if not names:
-        return {}
-    reading: Reading = await store.read(None, names)
-    return dict(zip(names, reading.tokens, strict=True))

@@ -26,6 +26,7 @@ _REMEDIES: Final = {
     Refusal.NO_CACHE: "The application says no-cache: it has the last word",
     Refusal.AUTHORIZATION: "The request had credentials: a page for everybody says public",
     Refusal.COOKIE: "The handler saw cookies: a page for everybody says public, or Vary: Cookie",
+    Refusal.PERSONAL: "The handler saw who asks: a page for everybody says public, or Vary by that",
     Refusal.GROUPS: "The page names namespaces that the rule does not declare: set groups = true",
     Refusal.TOO_LARGE: "Raise max_body, or set cache = false",
 }

@@ -31,7 +31,6 @@ class RuleBook:
     _by_method: Mapping[str, tuple[PathIndex, tuple[Rule, ...]]] = field(
         init=False, repr=False, compare=False
     )
-
     _shapes: frozenset[tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

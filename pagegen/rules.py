@@ -6,14 +6,14 @@ rules say about each other and about identities is checked by :mod:`pagegen.rule
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from . import readers as read
 from .errors import ConfigError
-from .messages import CACHED_METHODS
+from .messages import CACHED_METHODS, PARTS
 from .namespaces import Template
 from .parameters import KeyedField, Parameter, declared
 from .patterns import PathPattern, parse_pattern
@@ -22,8 +22,6 @@ PUBLIC: Final = "public"
 UNSAFE_METHODS: Final = ("POST", "PUT", "PATCH", "DELETE")
 #: Content codings that pages may be kept in, best first.
 CODINGS: Final = ("zstd", "br", "gzip")
-#: Statuses without a page of their own: a part of one, and word that it has not changed.
-PARTS: Final = frozenset((206, 304))
 # A page over this size costs more to keep than most are worth; memcached's items end here too.
 DEFAULT_MAX_BODY: Final = 2**20
 
@@ -157,7 +155,10 @@ class Invalidates:
             raise error.at(where=f'invalidates "{self.name or self.path}"') from None
 
 
-def _setter(target: Any) -> Any:
+_Put = Callable[[str, object], None]
+
+
+def _setter(target: object) -> _Put:
     return lambda name, value: object.__setattr__(target, name, value)
 
 
@@ -174,6 +175,16 @@ def _build_rule(rule: Rule) -> None:
     put("passthrough", read.passthrough(rule.passthrough))
     put("drop_query", read.texts(rule.drop_query, "drop_query"))
     put("dropped", read.dropped(rule.drop_query))
+    _build_storing(rule, put)
+    _build_mode(rule, put)
+    put("namespaces", read.texts(rule.namespaces, "namespaces"))
+    put("templates", _rule_templates(rule))
+    _build_forgetting(rule, put)
+    put("fingerprint", _fingerprint(rule))
+
+
+def _build_storing(rule: Rule, put: _Put) -> None:
+    """What of its pages is kept, for whom and for how long."""
     put("lifetimes", read.lifetimes(rule.ttl))
     put("stale_while_revalidate", read.maybe(rule.swr, "swr"))
     put("stale_if_error", read.maybe(rule.sie, "sie"))
@@ -183,14 +194,20 @@ def _build_rule(rule: Rule) -> None:
         read.choice(coding, "compress", CODINGS)
     put("body_limit", read.size(rule.max_body, "max_body"))
     put("identities", _share(rule))
+
+
+def _build_mode(rule: Rule, put: _Put) -> None:
+    """What the handler sees, and what follows where the rule leaves that open."""
     read.choice(rule.client_reload, "client_reload", ("honour", "ignore"))
     put("open", _is_open(rule))
     put("groups", rule.open if rule.groups is None else rule.groups)
     put("other_query", rule.other_query or ("key" if rule.open else "bypass"))
     read.choice(rule.other_query, "other_query", ("bypass", "drop", "key"))
     read.choice(rule.set_cookie, "set_cookie", ("refuse", "drop"))
-    put("namespaces", read.texts(rule.namespaces, "namespaces"))
-    put("templates", _rule_templates(rule))
+
+
+def _build_forgetting(rule: Rule, put: _Put) -> None:
+    """By what its pages are forgotten."""
     if rule.own_url is None:
         put("own_url", "target" if rule.namespaces else True)
     if rule.own_url not in (True, False, "target"):
@@ -203,7 +220,6 @@ def _build_rule(rule: Rule) -> None:
             raise ConfigError(f"{value!r} is neither true nor false", "Write one", field=name)
     # Whether its pages have more to them than the rule can say: variants, or late namespaces.
     put("learns", rule.open or bool(rule.groups))
-    put("fingerprint", _fingerprint(rule))
 
 
 def _is_open(rule: Rule) -> bool:

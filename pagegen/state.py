@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor, inf
 from typing import Final
 
@@ -78,6 +78,16 @@ class State:
         """New tokens for these namespaces."""
         return {name: self.sources.mint() for name in names}
 
+    async def complete(
+        self, store: Store, names: Sequence[str], tokens: Sequence[bytes | None]
+    ) -> tuple[bytes, ...]:
+        """The tokens of these namespaces, minted where missing; raises what the store does."""
+        missing = [name for name, token in zip(names, tokens, strict=True) if token is None]
+        # Another worker may have been first: what counts is what the store says.
+        added = await store.add_tokens(self.mint(missing), self.token_ttl) if missing else {}
+        pairs = zip(names, tokens, strict=True)
+        return tuple(added[name] if token is None else token for name, token in pairs)
+
     def owing(self, namespaces: Sequence[str]) -> bool:
         """Whether a page may be old already: an invalidation of it is not acknowledged."""
         owed = self.owed
@@ -98,6 +108,13 @@ class State:
     def is_late(self, spent: float) -> bool:
         """Whether a request that has spent so many seconds on the store is to ask it no more."""
         return spent > self._enough
+
+    def stopwatch(self, spent: float = 0.0) -> Callable[[], None]:
+        """What to call before each further verb of a request that has spent so many seconds on the
+        store: it raises as :meth:`hurry` does.
+        """
+        began = self.sources.monotonic() - spent
+        return lambda: self.hurry(self.sources.monotonic() - began)
 
     def hurry(self, spent: float) -> None:
         """Raise ``LateError`` when it is late: what the store costs a request is bounded."""
@@ -130,13 +147,12 @@ class State:
         """The expired page that may be served for a ticket whose application answered 5xx, or could
         not be ``reached``; None where its window is over.
         """
-        page = ticket.fallback
+        page, now = ticket.fallback, self.sources.now()
         if page is None:
             return None
-        window = page.stale_if_unreachable
-        if reached and window:
-            window = max(page.stale_if_error, ticket.forgives)
-        return page if reuse.within(page, window, self.sources.now()) else None
+        if reached:
+            return page if ticket.asked.accepts_on_error(page, now) else None
+        return page if reuse.within(page, page.stale_if_unreachable, now) else None
 
     def stale(self, page: StoredResponse, ticket: Ticket | None) -> Stale:
         """The verdict that sends an expired page, counted."""

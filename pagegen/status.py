@@ -16,12 +16,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
+from .fields import format_http_date
 from .forks import fork_safe_lock
 from .keys import slot
-from .messages import Fields, StoredResponse, WireFields
+from .messages import Fields, ResponseHead, StoredResponse, WireFields
 from .verdicts import Admitted, Bypass, Hit, Reason, Refused, Stale, Ticket
 
 #: The name that ``Cache-Status`` carries.
@@ -51,6 +51,59 @@ class Tell(IntEnum):
     ALL = 2
 
 
+class Manner(NamedTuple):
+    """How a request is answered: how much of the cache is told, and whether the answer is ``dated``
+    here. Otherwise the server dates whatever it sends.
+
+    Members of ``Cache-Status`` are None where nothing is told.
+    """
+
+    tell: Tell
+    dated: bool
+
+    def of_hit(self, hit: Hit | Stale) -> str | None:
+        """The member for a page from the cache."""
+        return of_hit(hit, key=key_of(hit.page, self.tell)) if self.tell else None
+
+    def of_rescue(self, stale: Stale, status: int | None) -> str | None:
+        """The member for an expired page that stands in for an application that failed."""
+        key = key_of(stale.page, self.tell)
+        return of_rescue(stale, status=status, key=key) if self.tell else None
+
+    def admitted_fields(self, ticket: Ticket, admitted: Admitted, head: ResponseHead) -> Fields:
+        """What the client of a response that was just admitted gets besides the page's fields."""
+        more, page = admitted.withheld, admitted.page
+        if self.dated:
+            more += (("Date", page.date),)
+        if head.has("age"):
+            more += (("Age", str(int(page.initial_age))),)
+        if not self.tell:
+            return more
+        return appended(more, of_admitted(ticket, admitted, head.status, self.tell))
+
+    def leaving_fields(
+        self, ticket: Ticket, fields: Fields, refused: Refused | None, now: float, *, stored: bool
+    ) -> Fields:
+        """All fields of a response that leaves as the application made it. ``stored``: it may be
+        stored yet, and is dated as all hits of it will be. ``now`` in seconds.
+        """
+        if self.dated:
+            fields = dated(fields, now)
+        elif stored:
+            fields = tuple(pair for pair in fields if pair[0].lower() != "date")
+        if not self.tell:
+            return fields
+        key = ticket.plan.slot if self.tell is Tell.ALL else None
+        return appended(fields, of_forward(ticket, refused, stored=False, key=key))
+
+
+def dated(fields: Fields, now: float) -> Fields:
+    """Fields with a ``Date`` of now, in seconds, where they have none (RFC 9110 §6.6.1)."""
+    if any(name.lower() == "date" for name, _ in fields):
+        return fields
+    return (*fields, ("Date", format_http_date(now)))
+
+
 class Counters:
     """Counts of events by name; exact under threads."""
 
@@ -69,14 +122,15 @@ class Counters:
             return dict(self._counts)
 
 
-def of_hit(hit: Hit | Stale, *, cause: str = "miss", key: bytes | None = None) -> str:
+def of_hit(hit: Hit | Stale, *, key: bytes | None = None) -> str:
     """The member for a page from the cache. A ``ttl`` below 0 says that it is stale (§2.4).
 
-    A page that another request rendered meanwhile is no hit (§2.1), since the two were one forward:
-    ``cause`` says why it was wanted. ``key`` is the page's slot, for clients that may know it.
+    A page that another request rendered meanwhile is no hit (§2.1), since the two were one forward;
+    why it was wanted was asked before they met. ``key`` is the page's slot, for clients that may
+    know it (§6).
     """
     if isinstance(hit, Hit) and hit.collapsed:
-        return _forward(cause, ttl=hit.ttl, stored=True, collapsed=True, key=key)
+        return _forward("miss", ttl=hit.ttl, stored=True, collapsed=True, key=key)
     return _joined("hit", f"ttl={_integer(hit.ttl)}", _key(key))
 
 
@@ -87,8 +141,6 @@ def of_forward(
     stored: bool,
     status: int | None = None,
     ttl: int | None = None,
-    collapsed: bool | None = None,
-    within: float | None = None,
     key: bytes | None = None,
 ) -> str:
     """The member for a response that the application just made, or validated.
@@ -99,17 +151,14 @@ def of_forward(
     status: what the application answered; clients take a missing one for that of the response, so
         a 304 that freshened a page has to be told (§2.3).
     ttl: seconds for which the stored page is fresh.
-    collapsed: False for a request that waited for another's page, in vain (§2.6).
-    within: seconds since the forgotten page was rendered. Tokens have no times, so it is not known
-        when a namespace changed, only since when it must have.
     key: the page's slot, for clients that may know it (§6).
     """
     detail = ""
     if outcome is not None and outcome.refusal is not None:
         detail, stored = f"refused-{outcome.refusal}", False
     elif ticket.changed:
-        detail = _changed(ticket.changed, within)
-    return _forward(ticket.cause, status, ttl, stored, collapsed, key, detail)
+        detail = _changed(ticket.changed)
+    return _forward(ticket.cause, status, ttl, stored=stored, key=key, detail=detail)
 
 
 def of_admitted(ticket: Ticket, admitted: Admitted, status: int, tell: Tell) -> str:
@@ -138,10 +187,10 @@ def key_of(page: StoredResponse, tell: Tell) -> bytes | None:
     return slot(page.key) if tell is Tell.ALL else None
 
 
-def of_bypass(bypass: Bypass, *, status: int | None = None) -> str:
+def of_bypass(bypass: Bypass) -> str:
     """The member for a request that the cache did not look at: it has no key and no ttl."""
     cause = "method" if bypass.reason is Reason.METHOD else "bypass"
-    return _forward(cause, status, detail=bypass.reason)
+    return _forward(cause, detail=bypass.reason)
 
 
 def appended(fields: Iterable[tuple[str, str]], member: str) -> Fields:
@@ -172,8 +221,9 @@ def _forward(
     cause: str,
     status: int | None = None,
     ttl: int | None = None,
+    *,
     stored: bool = False,
-    collapsed: bool | None = None,
+    collapsed: bool = False,
     key: bytes | None = None,
     detail: str = "",
 ) -> str:
@@ -182,7 +232,7 @@ def _forward(
         f"fwd-status={status}" if status is not None and 100 <= status <= 999 else "",
         "" if ttl is None else f"ttl={_integer(ttl)}",
         "stored" if stored else "",
-        {None: "", True: "collapsed", False: "collapsed=?0"}[collapsed],
+        "collapsed" if collapsed else "",
         _key(key),
         f"detail={_detail(detail)}" if detail else "",
     )
@@ -209,10 +259,10 @@ def _detail(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _changed(names: Sequence[str], within: float | None) -> str:
-    start = "changed" if within is None else f"changed within {max(0, ceil(within))} s"
+def _changed(names: Sequence[str]) -> str:
+    """Which namespaces changed. Tokens have no times, so not when."""
     shown: list[str] = []
-    room = MAX_DETAIL - _TAIL - len(start)
+    room = MAX_DETAIL - _TAIL
     for name in names:
         room -= len(name) + 2
         if room < 0:
@@ -220,4 +270,4 @@ def _changed(names: Sequence[str], within: float | None) -> str:
         shown.append(name)
     left = len(names) - len(shown)
     more = f"{' and ' if shown else ''}{left} more" if left else ""
-    return f"{start}: {', '.join(shown)}{more}"
+    return f"changed: {', '.join(shown)}{more}"

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from .messages import OF_CONNECTION
+
 #: Names, and prefixes with a star, of fields that are taken out of a cacheable request.
 STEERING: Final = frozenset(
     (
@@ -50,18 +52,29 @@ STEERING: Final = frozenset(
 
 #: Fields of a request that are about one connection, and the credentials for a proxy, which end at
 #: the first one (RFC 9110 §7.6.1, §11.7.2; ``HTTP2-Settings``: RFC 7540 §3.2.1).
-HOP_BY_HOP: Final = frozenset(
-    (
-        "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
-        "upgrade", "http2-settings", "proxy-authorization",
-    )
-)  # fmt: skip
+HOP_BY_HOP: Final = OF_CONNECTION | {"http2-settings", "proxy-authorization"}
 
 #: Fields that the cache answers itself.
 ANSWERED: Final = frozenset(
     (
         "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range",
         "range",
+    )
+)  # fmt: skip
+
+#: Fields by which proxies that sign people in tell the application who it is. What a handler makes
+#: of them is one visitor's page. (oauth2-proxy, Authelia and Authentik, AWS, Google, Azure and
+#: Cloudflare; keys of APIs.)
+PERSONAL: Final = frozenset(
+    (
+        "remote-user", "x-remote-user", "x-forwarded-user", "x-auth-request-user",
+        "x-auth-request-email", "x-auth-request-access-token", "remote-email", "remote-groups",
+        "x-authentik-username", "x-amzn-oidc-identity", "x-amzn-oidc-data",
+        "x-goog-authenticated-user-email", "x-goog-authenticated-user-id",
+        "x-goog-iap-jwt-assertion", "x-ms-client-principal", "x-ms-client-principal-id",
+        "x-ms-token-aad-id-token", "cf-access-jwt-assertion",
+        "cf-access-authenticated-user-email", "x-api-key", "x-auth-token", "x-access-token",
+        "x-user-id", "x-webauth-user",
     )
 )  # fmt: skip
 

@@ -42,6 +42,10 @@ class Marking:
     slots: tuple[bytes, ...] = ()
     until: float = 0.0
 
+    def holds(self, place: bytes, names: tuple[str, ...]) -> bool:
+        """Whether this slot is among the variants that these fields select."""
+        return self.names == names and place in self.slots
+
 
 def values_of(plan: Plan, fields: RequestFields) -> Values:
     """The request fields as the handler of this plan sees them."""
@@ -120,27 +124,43 @@ class Variants:
         return found
 
     async def mark(
-        self, store: Store, plan: Plan, target: Plan, names: tuple[str, ...], now: float, ttl: float
+        self,
+        store: Store,
+        plan: Plan,
+        target: Plan,
+        names: tuple[str, ...],
+        now: float,
+        ttl: float,
+        hurry: Callable[[], None],
     ) -> None:
         """Say in the resource's slot that ``target`` is a variant of it, for at least half of
-        ``ttl`` seconds. Raises what the store does.
+        ``ttl`` seconds. Raises what the store does, and what ``hurry`` does before each verb.
 
         Two processes that do this at once may lose one of two slots: its variant is found all the
         same, and only counts no more towards ``MAX_VARIANTS``.
         """
         known = self._learned.get(plan.slot)
-        noted = known is not None and known.names == names and target.slot in known.slots
-        if noted and known is not None and known.until - now > ttl / 2:
+        if known is not None and known.holds(target.slot, names) and known.until - now > ttl / 2:
             return
+        hurry()
         page, _ = await store.read(plan.slot, ())
         there = marking_of(page, plan)
-        others = there.slots if there is not None and there.names == names else ()
+        # Slots of other names too: they have to go one day.
+        others = there.slots if there is not None else ()
         slots = (target.slot, *(other for other in others if other != target.slot))
         marking = Marking(names, slots[:MAX_VARIANTS], now + ttl)
+        hurry()
         await store.write_page(plan.slot, marker(plan, marking, now), ttl)
         self._learn(plan.slot, marking)
         for dropped in slots[MAX_VARIANTS:]:
+            hurry()
             await store.delete_page(dropped)
+
+    def expect(self, plan: Plan, names: tuple[str, ...]) -> None:
+        """A response of this resource varies by these, whether a marker says so or not yet."""
+        known = self._learned.get(plan.slot)
+        if known is None or known.names != names:
+            self._learn(plan.slot, Marking(names))
 
     def unlearn(self, plan: Plan) -> None:
         """The resource's latest page does not vary."""

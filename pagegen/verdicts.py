@@ -2,18 +2,19 @@
 
 A front dispatches on the type: :class:`Hit` and :class:`Stale` carry a page to send,
 :class:`Forward` a ticket for running the application, :class:`Wait` another one's flight,
-:class:`Bypass` nothing at all.
+:class:`Bypass` a reason, and :class:`NotCached` nothing at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING
 
 from .identification import Identified
 from .law.storing import Refusal
+from .law.wishes import NOTHING, Wishes
 from .messages import Fields, StoredResponse
 from .rules import Rule
 
@@ -63,9 +64,9 @@ class Inputs:
 class Plan:
     """A cacheable request: where its page lives, which namespaces it has, what it is keyed by.
 
-    ``keyed`` names the request fields that are part of the key (lower case), ``passing`` those that
-    pass unkeyed. Nothing in a plan
-    depends on what is not in its key, so plans are remembered and shared between requests.
+    ``keyed`` names the request fields that are part of the key (lower case); ``passing`` what the
+    handler sees unkeyed, as ``passthrough`` names it. Nothing in a plan depends on what is not in
+    its key, so plans are remembered and shared between requests.
     """
 
     rule: Rule
@@ -74,41 +75,43 @@ class Plan:
     namespaces: tuple[str, ...]
     keyed: frozenset[str]
     inputs: Inputs
-    passing: frozenset[str] = frozenset()
+    passing: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
     """The right to run the application for a page: the tokens are those read *before* it.
 
-    ``flight`` is None when nobody waits for this one. ``fallback`` is an expired page of the same
-    generation, that may stand in for a failing application. ``validating`` is a page of the same
-    generation whose validators the application is asked with. ``resource`` is the plan without what
-    ``Vary`` selects by. ``credentials``: which of ``authorization`` and ``cookie`` the handler sees
-    although they are not keyed, and ``seen`` all the fields that it does, where the rule shows it
-    the whole request. ``sequence`` is the register's value from before the handler, where the rule
-    lets pages name further namespaces (:mod:`pagegen.groups`); ``late`` are these with their
-    tokens. ``forgives``: seconds past its lifetime for which the request itself takes a page in
-    place of an error. ``cause`` is RFC 9211's ``fwd`` token, ``changed`` the namespaces that lost
-    their token since the slot's page was rendered. ``spent``: seconds that the look-up took.
+    plan: of the page.  resource: the same without what ``Vary`` selects by.
+    started: when the look-up had ended, in seconds.  spent: seconds that it took.
+    cause: RFC 9211's ``fwd`` token.  changed: the namespaces that lost their token since the slot's
+        page was rendered.
+    flight: None when nobody waits for this one.  settled: whether that has ended.
+    fallback: an expired page of the same generation, that may stand in for a failing application.
+    validating: a page of the same generation, with whose validators the application is asked.
+    asked: what the request's own directives say.
+    credentials: which of ``authorization`` and ``cookie`` the handler sees although they are not
+        keyed.  seen: all the fields that it does, where the rule shows it the whole request.
+    sequence: the register's value from before the handler, where the rule lets pages name further
+        namespaces (:mod:`pagegen.groups`).  late: these with their tokens.
     """
 
     plan: Plan
+    resource: Plan
     generation: tuple[bytes, ...]
-    flight: Flight | None
     started: float
     cause: str
     changed: tuple[str, ...] = ()
+    flight: Flight | None = None
     fallback: StoredResponse | None = None
     validating: StoredResponse | None = None
-    resource: Plan | None = None
     credentials: frozenset[str] = frozenset()
-    forgives: float = 0.0
+    asked: Wishes = NOTHING
     seen: Mapping[str, str] = field(default_factory=dict)
     sequence: bytes | None = None
     late: Mapping[str, bytes] = field(default_factory=dict)
     spent: float = 0.0
-    settled: bool = field(default=False)
+    settled: bool = False
 
 
 # Not frozen: a frozen one takes twice as long to make, and hits are made at every request.
@@ -141,11 +144,15 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until ``flight`` lands or ``deadline`` (monotonic seconds), then look up again."""
+    """Wait until ``flight`` lands or ``deadline`` (monotonic seconds), then look up again.
+
+    ``sequence``: what this request read of the register (:mod:`pagegen.groups`).
+    """
 
     flight: Flight
     plan: Plan
     deadline: float
+    sequence: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,19 @@ class NotCached:
 
 
 Verdict = Hit | Stale | Forward | Wait | Bypass | NotCached
+
+
+class Course(Enum):
+    """What becomes of a response whose head is there.
+
+    COLLECT: it passes while it is collected. VALIDATE: it is the 304 that was asked for; the client
+    gets the page. REPLACE: an expired page is served in its place. PASS: it has no body to collect.
+    """
+
+    COLLECT = auto()
+    VALIDATE = auto()
+    REPLACE = auto()
+    PASS = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,19 +30,16 @@ class View:
     identities: tuple[tuple[str, str | int | None], ...] = ()
 
 
-def view(plan: Plan, request: Request, passthrough: Iterable[str], conditions: Fields = ()) -> View:
-    """The view of this request's handler. ``passthrough``: what every rule lets through.
-    ``conditions``: request fields that ask the application whether a page is still good.
-    """
+def view(plan: Plan, request: Request) -> View:
+    """The view of this request's handler."""
     if plan.rule.open:
-        return _open_view(plan, request, passthrough, conditions)
+        return _open_view(plan, request)
     inputs = plan.inputs
     shown = [source for who in inputs.people for source in who.shown]
-    passing = (*passthrough, *plan.rule.passthrough)
     fields = {"host": inputs.host}
     fields.update((name, value) for name, value in inputs.headers if value is not None)
     names = [source.target for source in shown if source.kind == "header"]
-    names += [name for name in passing if ":" not in name]
+    names += [name for name in plan.passing if ":" not in name]
     for name in names:
         if name not in fields and (value := request.fields.get(name)) is not None:
             fields[name] = value
@@ -51,8 +48,8 @@ def view(plan: Plan, request: Request, passthrough: Iterable[str], conditions: F
     return View(
         inputs.host,
         inputs.query,
-        (*fields.items(), *conditions),
-        tuple(_context(shown, passing)),
+        tuple(fields.items()),
+        tuple(_context(shown, plan.passing)),
         tuple((who.name, who.value) for who in inputs.people),
     )
 
@@ -64,16 +61,13 @@ def shown(plan: Plan, name: str, nominated: Collection[str]) -> bool:
     """
     # Behind an ASGI server may stand what reads "_" as "-", as WSGI applications do: nginx takes
     # such fields out too.
-    seen = visible(name) and name not in nominated and "_" not in name
+    seen = visible(name, nominated) and "_" not in name
     return seen or name in plan.passing
 
 
-def _open_view(
-    plan: Plan, request: Request, passthrough: Iterable[str], conditions: Fields
-) -> View:
+def _open_view(plan: Plan, request: Request) -> View:
     """All that may select a response, which its ``Vary`` then has to say."""
     inputs = plan.inputs
-    passing = (*passthrough, *plan.rule.passthrough)
     nominated = tokens(request.fields.get("connection"))
     fields = {"host": inputs.host}
     fields.update(
@@ -82,8 +76,8 @@ def _open_view(
         if name not in fields and shown(plan, name, nominated)
     )
     fields.update((name, value) for name, value in inputs.headers if value is not None)
-    context = tuple(_context((), passing))
-    return View(inputs.host, inputs.query, (*fields.items(), *conditions), context)
+    context = tuple(_context((), plan.passing))
+    return View(inputs.host, inputs.query, tuple(fields.items()), context)
 
 
 def _cookies(plan: Plan, request: Request, shown: Iterable[Source]) -> Iterator[str]:

@@ -9,10 +9,10 @@ from typing import Final
 from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange
-from ..law.storing import Refusal, end_to_end
+from ..law.storing import Refusal, declared_length, end_to_end
 from ..messages import Fields, Request, ResponseHead, wire_form
-from ..status import Tell, appended, key_of, of_admitted, of_forward, of_rescue
-from ..verdicts import Admitted, Refused, Ticket
+from ..status import Manner
+from ..verdicts import Admitted, Course, Refused, Ticket
 from .responses import BESIDE, read_head, send_hit, send_page
 from .types import Message, Send
 
@@ -36,24 +36,21 @@ class Collector:
         exchange: Exchange,
         request: Request,
         send: Send,
-        tell: Tell,
-        dated: bool,
+        manner: Manner,
     ) -> None:
         self._engine = engine
         self.ticket = ticket
         self._exchange = exchange
         self._request = request
         self._send = send
-        self._tell = tell
-        self._dated = dated
+        self._manner = manner
         self._start: Message | None = None
         self._head: ResponseHead | None = None
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
         self._declared: int | None = None
         self._taken = 0
         self._begun = False
-        self._replacing = False
-        self._validating = False
+        self._course: Course | Refusal | None = None
         self._complete = False
         #: Whether the application is to be asked once more, without condition.
         self.again = False
@@ -63,14 +60,14 @@ class Collector:
         kind = message["type"]
         if kind == "http.response.body":
             self._taken += len(message.get("body", b""))
-        if self._replacing:
-            # Not later: what the application does after its response is not the client's business.
-            if kind == "http.response.body" and not message.get("more_body", False):
+        ends = kind == "http.response.body" and not message.get("more_body", False)
+        # Not later: what the application does after its response is not the client's business.
+        if self._course is Course.REPLACE:
+            if ends:
                 await self.rescue()
-            return
-        if self._validating:
-            if kind == "http.response.body" and not message.get("more_body", False):
-                await self._freshen()
+        elif self._course is Course.VALIDATE and self._head is not None:
+            if ends:
+                await self._freshen(self._head)
         elif self._collection is None or kind in BESIDE:
             await self._pass(message)
         elif kind == "http.response.start" and self._start is None:
@@ -89,26 +86,18 @@ class Collector:
 
     async def _on_start(self, message: Message, collection: Collection) -> None:
         self._start, self._head = message, read_head(message)
-        self._declared = storing.declared_length(self._head)
-        if self._request.method == "HEAD":
-            self._replacing = self._engine.replaces(self.ticket, self._head)
-            if self._replacing:
-                return
+        self._declared = declared_length(self._head)
+        own = Refusal.EXTENSION if message.get("trailers", False) else None
+        course = self._engine.course(self.ticket, self._request, self._head, own)
+        self._course = course
+        if course is Course.COLLECT:
+            collection.expect(self._head)
+        elif course is Course.PASS:
             self._collection = None
             await self._engine.consult(self.ticket, self._head)
             await self._begin()
-            return
-        if self._head.status == 304 and self.ticket.validating is not None:
-            self._validating = True
-            return
-        collection.expect(self._head)
-        refusal = self._engine.refusal(self.ticket, self._head)
-        if message.get("trailers", False):
-            refusal = Refusal.EXTENSION
-        if refusal is not None and self._engine.replaces(self.ticket, self._head):
-            self._replacing = True
-        elif refusal is not None:
-            await self._give_up(refusal)
+        elif isinstance(course, Refusal):
+            await self._give_up(course)
 
     async def _on_body(self, message: Message, head: ResponseHead, collection: Collection) -> None:
         refusal = collection.take(bytes(message.get("body", b"")))
@@ -131,50 +120,38 @@ class Collector:
         await self._engine.settle(self._exchange)
         self._complete = True
         if isinstance(outcome, Admitted) and not self._begun:
-            await self._send_admitted(outcome)
+            await self._send_admitted(outcome, head)
             return
         await self._begin(refused=outcome if isinstance(outcome, Refused) else None)
         held = collection.release()
         await self._send({**message, "body": held} if held else message)
 
-    async def _send_admitted(self, outcome: Admitted) -> None:
-        more = outcome.withheld
-        if self._dated:
-            more += (("Date", outcome.page.date),)
-        if self._head is not None and self._head.has("age"):
-            more += (("Age", str(int(outcome.page.initial_age))),)
-        if self._tell and self._head is not None:
-            told = self._tell
-            more = appended(more, of_admitted(self.ticket, outcome, self._head.status, told))
+    async def _send_admitted(self, outcome: Admitted, head: ResponseHead) -> None:
+        more = self._manner.admitted_fields(self.ticket, outcome, head)
         await send_page(self._send, self._request, outcome.page, wire_form(more))
 
-    async def _freshen(self) -> None:
+    async def _freshen(self, head: ResponseHead) -> None:
         """The application says that the page is still good: the client gets it."""
         self._complete = True
-        outcome = None
-        if self._head is not None:
-            outcome = await self._engine.freshen(self.ticket, self._head)
+        outcome = await self._engine.freshen(self.ticket, head)
         if outcome is None:
             self.again = True
             return
         await self._engine.settle(self._exchange)
-        await self._send_admitted(outcome)
+        await self._send_admitted(outcome, head)
 
     async def _begin(self, fields: Fields | None = None, refused: Refused | None = None) -> None:
         """Send the head with the application's own or these fields, unless it has left already."""
         if self._begun or self._start is None or self._head is None:
             return
         self._begun = True
-        sent = end_to_end(self._head.fields) if fields is None else fields
-        if self._dated:
-            sent = self._engine.dated(sent)
-        elif fields is not None:
-            # As on all hits to come: the server dates them.
-            sent = tuple(pair for pair in sent if pair[0].lower() != "date")
-        if self._tell:
-            key = self.ticket.plan.slot if self._tell is Tell.ALL else None
-            member = of_forward(self.ticket, refused, stored=False, key=key)
-            sent = appended(sent, member)
+        sent = self._manner.leaving_fields(
+            self.ticket,
+            end_to_end(self._head.fields) if fields is None else fields,
+            refused,
+            self._engine.now(),
+            stored=fields is not None,
+        )
         # A head is all that a client gets of some answers, and all it needs of a redirect.
         await self._engine.settle(self._exchange)
         await self._send({**self._start, "headers": list(wire_form(sent))})
@@ -189,10 +166,10 @@ class Collector:
 
     async def close(self) -> None:
         """The application has returned: a body without an end is no page."""
-        if self._replacing:
+        if self._course is Course.REPLACE:
             await self.rescue()
-        elif self._validating and not self._complete:
-            await self._freshen()
+        elif self._course is Course.VALIDATE and self._head is not None and not self._complete:
+            await self._freshen(self._head)
         elif not self._complete and self._collection is not None:
             await self._give_up(Refusal.INCOMPLETE)
 
@@ -201,14 +178,13 @@ class Collector:
         if self._begun or self._complete or self._collection is None:
             return False
         # A 5xx that was swallowed is replaced, whatever the application raises behind it.
-        hit = self._engine.rescue(self.ticket, None if self._replacing else error)
+        replaced = self._head if self._course is Course.REPLACE else None
+        hit = self._engine.rescue(self.ticket, error if replaced is None else None)
         if hit is None:
             return False
         self._complete = True
-        failed = self._head.status if self._replacing and self._head is not None else None
-        key = key_of(hit.page, self._tell)
-        member = of_rescue(hit, status=failed, key=key) if self._tell else None
-        await send_hit(self._send, self._request, hit, member, dated=self._dated)
+        member = self._manner.of_rescue(hit, replaced.status if replaced is not None else None)
+        await send_hit(self._send, self._request, hit, member, dated=self._manner.dated)
         return True
 
     async def settle(self) -> None:

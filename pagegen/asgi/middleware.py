@@ -8,11 +8,10 @@ from collections.abc import MutableMapping
 from time import monotonic
 from typing import Any, Final, assert_never
 
-from .. import status
 from ..cache import PageCache
 from ..exchange import Exchange, handling
 from ..messages import Request
-from ..status import Tell
+from ..status import Manner, Tell
 from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
 from .collector import Collector
 from .requests import Silence, read_request, view_scope
@@ -36,10 +35,12 @@ class PageCacheMiddleware:
         self.cache = cache
         self._engine = cache.on_loop
         settings = cache.engine.settings
-        self._tell = Tell.OUTCOME if settings.cache_status else Tell.NOTHING
         self._debugs = bool(settings.secret)
-        #: Whether pages are sent with their Date; None until the server was seen.
-        self._dated = {"send": True, "leave": False}.get(settings.date)
+        self._tell = Tell.OUTCOME if settings.cache_status else Tell.NOTHING
+        #: How requests are answered; None until it was seen whether the server dates answers.
+        self._manner: Manner | None = None
+        if settings.date != "auto":
+            self._manner = Manner(self._tell, settings.date == "send")
         self._lifespan_state: MutableMapping[str, Any] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
 
@@ -56,36 +57,33 @@ class PageCacheMiddleware:
             # No request that anybody could key: the application may know better.
             await self.app(scope, receive, send)
             return
-        tell = self._engine.tells(request) if self._debugs else self._tell
+        manner = self._manner or self._learn_manner(send)
+        if self._debugs:
+            manner = Manner(self._engine.tells(request), manner.dated)
         verdict: Verdict = await self._engine.look_up(request)
         while isinstance(verdict, Wait):
             await self._wait(verdict)
             verdict = await self._engine.look_up(request, verdict)
         if isinstance(verdict, Hit):
-            await self._send_hit(send, request, verdict, tell)
+            member = manner.of_hit(verdict)
+            await send_hit(send, request, verdict, member, dated=manner.dated)
         elif isinstance(verdict, Forward):
-            await self._forward(scope, receive, send, request, verdict.ticket, tell)
+            await self._forward(scope, receive, send, request, verdict.ticket, manner)
         elif isinstance(verdict, Stale):
             if verdict.ticket is not None:
-                self._refresh(scope, request, verdict.ticket)
-            await self._send_hit(send, request, verdict, tell)
+                self._refresh(scope, request, verdict.ticket, manner)
+            member = manner.of_hit(verdict)
+            await send_hit(send, request, verdict, member, dated=manner.dated)
         elif isinstance(verdict, Bypass):
-            await self._bypass(scope, receive, send, request, verdict, tell)
+            await self._bypass(scope, receive, send, request, verdict if manner.tell else None)
         elif isinstance(verdict, NotCached):
             await send_not_cached(send, request)
         else:
             assert_never(verdict)
 
-    async def _send_hit(
-        self, send: Send, request: Request, verdict: Hit | Stale, tell: Tell
-    ) -> None:
-        member = status.of_hit(verdict, key=status.key_of(verdict.page, tell)) if tell else None
-        await send_hit(send, request, verdict, member, dated=self._is_dated(send))
-
-    def _is_dated(self, send: Send) -> bool:
-        if self._dated is None:
-            self._dated = not server_dates(send)
-        return self._dated
+    def _learn_manner(self, send: Send) -> Manner:
+        self._manner = Manner(self._tell, not server_dates(send))
+        return self._manner
 
     async def _wait(self, wait: Wait) -> None:
         """Until the flight has ended or patience has; the engine looks at what came of it."""
@@ -102,17 +100,18 @@ class PageCacheMiddleware:
         receive: Receive,
         send: Send,
         request: Request,
-        verdict: Bypass,
-        tell: Tell,
+        told: Bypass | None,
     ) -> None:
         exchange = Exchange(self._engine.realm)
-        watcher = Watcher(self._engine, exchange, request, send, verdict if tell else None)
+        watcher = Watcher(self._engine, exchange, request, send, told)
         try:
             with handling(exchange):
                 await self.app(scope, receive, watcher.send)
         finally:
-            await watcher.settle()
-            exchange.end()
+            try:
+                await watcher.settle()
+            finally:
+                exchange.end()
 
     async def _forward(
         self,
@@ -121,17 +120,16 @@ class PageCacheMiddleware:
         send: Send,
         request: Request,
         ticket: Ticket,
-        tell: Tell,
+        manner: Manner,
     ) -> None:
         exchange = Exchange(self._engine.realm, ticket.plan.slot)
-        manner = (tell, self._is_dated(send))
-        collector = Collector(self._engine, ticket, exchange, request, send, *manner)
+        collector = Collector(self._engine, ticket, exchange, request, send, manner)
         try:
             await self._run(scope, receive, request, exchange, collector)
             if collector.again:
                 # What it said of a condition was about another page.
                 ticket.validating = None
-                collector = Collector(self._engine, ticket, exchange, request, send, *manner)
+                collector = Collector(self._engine, ticket, exchange, request, send, manner)
                 await self._run(scope, receive, request, exchange, collector)
         except Exception as error:
             if not await collector.rescue(error):
@@ -156,7 +154,7 @@ class PageCacheMiddleware:
             await self.app(seen, Silence(receive), collector.send)
         await collector.close()
 
-    def _refresh(self, scope: Scope, request: Request, ticket: Ticket) -> None:
+    def _refresh(self, scope: Scope, request: Request, ticket: Ticket, manner: Manner) -> None:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
         if len(self._refreshing) >= MAX_REFRESHES:
             self._engine.decline(ticket)
@@ -166,7 +164,7 @@ class PageCacheMiddleware:
 
         async def refresh() -> None:
             try:
-                await self._forward(scope, _never, nowhere, request, ticket, Tell.NOTHING)
+                await self._forward(scope, _never, nowhere, request, ticket, manner)
             except Exception:
                 log.exception("an expired page could not be refreshed")
 

@@ -8,8 +8,7 @@ from typing import Final
 from ..law.codings import selected
 from ..law.downstream import navigation_fields, not_cached
 from ..law.ranges import partial
-from ..law.said import OWN
-from ..law.storing import HOP_BY_HOP, end_to_end
+from ..law.storing import ENDING_HERE, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Request, ResponseHead, StoredResponse, WireFields, wire_form
 from ..sources import mint
@@ -19,7 +18,7 @@ from .requests import ScopeFields
 from .types import Message, Send
 
 _CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
-_NOT_FOR_CLIENTS: Final = frozenset(name.encode("ascii") for name in (*HOP_BY_HOP, OWN))
+_ENDING_HERE: Final = frozenset(name.encode("ascii") for name in ENDING_HERE)
 
 # Messages that say nothing of the page and may stand before or beside it.
 BESIDE: Final = frozenset(("http.response.debug", "http.response.push", "http.response.early_hint"))
@@ -91,7 +90,7 @@ async def send_not_cached(send: Send, request: Request) -> None:
 def passing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The header lines of a response that passes by: those that are for its client."""
     lines = list(headers)
-    if _NOT_FOR_CLIENTS.isdisjoint([bytes(name).lower() for name, _ in lines]):
+    if _ENDING_HERE.isdisjoint([bytes(name).lower() for name, _ in lines]):
         return lines
     fields = ((bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in lines)
     return list(wire_form(end_to_end(tuple(fields))))

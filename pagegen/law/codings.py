@@ -23,6 +23,8 @@ from ..fields import directives, tokens
 from ..messages import Fields, RequestFields, ResponseHead, StoredResponse, wire_form
 from ..negotiation import preferred
 from . import validation
+from .said import CACHE_CONTROL, TARGETS
+from .wishes import wishes
 
 #: Bytes of a body from which it is coded. nginx: 20, Starlette: 500, Caddy: 512. A shorter page
 #: leaves in one packet either way.
@@ -57,8 +59,8 @@ _STREAMS: Final = frozenset(("text/event-stream",))
 #: Fields of a response that nobody may recode: a signature may cover any of what changes
 #: (RFC 9421 §2).
 _SIGNED: Final = ("signature", "signature-input")
-#: Where an application says ``no-transform``: for all caches, or for those it aims at (RFC 9213).
-_CONTROLS: Final = ("pagegen-cache-control", "cdn-cache-control", "cache-control")
+#: Where an application says ``no-transform``: for those caches that it aims at (RFC 9213), or all.
+_CONTROLS: Final = (*TARGETS, CACHE_CONTROL)
 
 #: What speaks of the bytes of one representation: they change with its coding (§8.6, RFC 9530 §2
 #: and §3, RFC 3230 §4.3.2, RFC 2616 §14.15).
@@ -236,4 +238,5 @@ def _goes_on(fields: RequestFields, page: StoredResponse) -> bool:
 
 
 def _untransformed(fields: RequestFields) -> bool:
-    return "no-transform" in directives(fields.get("cache-control"))
+    asked = wishes(fields, reloads=False)
+    return asked is not None and asked.no_transform

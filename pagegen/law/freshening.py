@@ -126,6 +126,14 @@ def _updates(head: ResponseHead) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def names_page(head: ResponseHead) -> bool:
+    """Whether a response says by a validator of which page it is (§4.3.5).
+
+    Without one, equal lengths are no sign that nothing has changed.
+    """
+    return head.has("etag") or head.has("last-modified")
+
+
 def head_agrees(page: StoredResponse, head: ResponseHead) -> bool:
     """Whether the 200 to a HEAD is about this page (§4.3.5), which it then updates.
 

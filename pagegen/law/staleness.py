@@ -16,7 +16,6 @@ NEVER_STALE: Final = ("must-revalidate", "proxy-revalidate", "s-maxage")
 #: nor response states how long. §4.2.4 sets no end; Varnish's grace is 10 s, Squid's a week.
 MAX_UNREACHABLE: Final = 3600.0
 
-
 #: Answers that count as errors of the application (RFC 5861 §4).
 ERRORS: Final = frozenset((500, 502, 503, 504))
 

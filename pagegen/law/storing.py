@@ -19,8 +19,9 @@ from enum import StrEnum
 from typing import Final
 
 from ..fields import content_length, entity_tag, http_date, strings, tokens
-from ..messages import Fields, ResponseHead
+from ..messages import OF_CONNECTION, Fields, ResponseHead
 from ..rules import Rule
+from ..steering import PERSONAL
 from . import freshness, staleness, vary
 from .said import OWN, Said, said
 
@@ -34,6 +35,7 @@ class Refusal(StrEnum):
     NO_CACHE = "no-cache"
     AUTHORIZATION = "authorization"
     COOKIE = "cookie"
+    PERSONAL = "personal"
     SET_COOKIE = "set-cookie"
     VARY = "vary"
     NO_LIFETIME = "no-lifetime"
@@ -50,8 +52,9 @@ class Refusal(StrEnum):
     STORE = "store"
 
 
-#: Statuses whose definition forbids caches to store them (RFC 6585 §3 to §6).
-NEVER_STORED: Final = frozenset((428, 429, 431, 511))
+#: Statuses whose definition forbids caches to store them (RFC 6585 §3 to §6), and those that ask
+#: for credentials: stored, they would answer whoever brings them.
+NEVER_STORED: Final = frozenset((401, 407, 428, 429, 431, 511))
 #: Statuses whose requirements on caches this one meets (§5.2.2.3): those that RFC 9110 §15 defines,
 #: and 451 (RFC 7725). Parts and 304 are never pages.
 UNDERSTOOD: Final = frozenset(
@@ -59,14 +62,13 @@ UNDERSTOOD: Final = frozenset(
 ) | frozenset(range(500, 506))
 
 #: Connection-specific fields, never stored (RFC 9111 §3.1, RFC 9110 §7.6.1).
-HOP_BY_HOP: Final = frozenset(
-    (
-        "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
-        "upgrade", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization",
-    )
-)  # fmt: skip
+HOP_BY_HOP: Final = OF_CONNECTION | {
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+}
 #: Fields of a response that end at this cache.
-_HERE: Final = HOP_BY_HOP | {OWN}
+ENDING_HERE: Final = HOP_BY_HOP | {OWN}
 #: Fields of one moment or one client: made anew for each response, kept elsewhere, or nobody's.
 _OURS: Final = frozenset(("age", "content-length", "date", "set-cookie"))
 
@@ -121,6 +123,10 @@ def _by_visitor(
         return Refusal.AUTHORIZATION
     if "cookie" in credentials and not shared and "cookie" not in tokens(head.get("vary")):
         return Refusal.COOKIE
+    if not shared and not PERSONAL.isdisjoint(credentials):
+        varied = tokens(head.get("vary"))
+        if not all(name in varied for name in PERSONAL.intersection(credentials)):
+            return Refusal.PERSONAL
     refused = rule.set_cookie == "refuse" and head.has("set-cookie")
     return Refusal.SET_COOKIE if refused else None
 
@@ -194,11 +200,10 @@ def end_to_end(fields: Fields) -> Fields:
     Fields of this connection stay here, and those that ``Connection`` names. So does what is said
     to this cache alone.
     """
-    if _HERE.isdisjoint([name.lower() for name, _ in fields]):
+    if ENDING_HERE.isdisjoint([name.lower() for name, _ in fields]):
         return fields
-    said_of_connection = (value for name, value in fields if name.lower() == "connection")
-    named = {name for value in said_of_connection for name in tokens(value)}
-    unwanted = _HERE | named
+    nominations = (value for name, value in fields if name.lower() == "connection")
+    unwanted = ENDING_HERE.union(*map(tokens, nominations))
     return tuple(pair for pair in fields if pair[0].lower() not in unwanted)
 
 

@@ -46,6 +46,8 @@ def url_namespace(host: str, path: str) -> str:
     name that would be too long ends in a digest of itself.
     """
     place = _PORT.sub(lambda port: "" if port[1] in ("", "80", "443") else f":{port[1]}", host)
+    # A host with the root's dot behind it is the same one.
+    place = re.sub(r"\.(?=:|$)", "", place)
     place = quote(place.lower(), safe="[]:", errors="surrogatepass")
     name = f"url:{place}{quote(path, safe=_UNESCAPED, errors='surrogatepass')}"
     if len(name) <= MAX_LENGTH:

@@ -84,13 +84,14 @@ def selectable(head: ResponseHead) -> bool:
     return selecting(head) is not None
 
 
-def visible(name: str) -> bool:
+def visible(name: str, nominated: Collection[str] = ()) -> bool:
     """Whether a handler can see a request field, so that it may have selected the response.
 
-    What the cache answers itself, what is about one connection and what steers is taken out of the
-    request; a response cannot have depended on it.
+    What the cache answers itself, what is about one connection (``nominated``: what the request's
+    ``Connection`` names, in lower case) and what steers is taken out of the request; a response
+    cannot have depended on it.
     """
-    return end_to_end(name) and not answered(name) and not steers(name)
+    return end_to_end(name, nominated) and not answered(name) and not steers(name)
 
 
 def normalised(name: str, value: str | None) -> str | None:

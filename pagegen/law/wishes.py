@@ -86,10 +86,11 @@ class Wishes:
         """
         if self.max_age is None:
             return True
-        return 0 < self.max_age >= page.initial_age + now - page.stored_at
+        return 0 < self.max_age >= page.current_age(now)
 
 
-_NOTHING: Final = Wishes()
+#: What a request wants that says nothing of caching.
+NOTHING: Final = Wishes()
 
 
 def wishes(fields: RequestFields, *, reloads: bool = True) -> Wishes | None:
@@ -121,7 +122,7 @@ def _read(control: str, reloads: bool) -> Wishes | None:
         max_stale=_max_stale(said),
         stale_if_error=_seconds(said, "stale-if-error", None),
     )
-    return None if found == _NOTHING else found
+    return None if found == NOTHING else found
 
 
 @lru_cache(_REMEMBERED)

@@ -28,7 +28,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from ..law.validation import not_modified_fields
-from ..messages import StoredResponse, wire_form
+from ..messages import Codings, StoredResponse, wire_form
 from .names import derive
 
 MAGIC: Final = b"PGN"
@@ -55,15 +55,7 @@ class Codec:
 
     def encode(self, page: StoredResponse) -> bytes:
         """The bytes of a page; raises ``ValueError`` for one that has no such form."""
-        names = [name for name, _ in page.fields]
-        values = [value for _, value in page.fields]
-        codings = [f"{coding} {len(body)}" for coding, body in page.codings]
-        first = (page.status_line, page.etag or "", page.date, page.control)
-        lines = [*first, *codings, *page.namespaces, *names, *values]
-        text = "\n".join(lines)
-        if text.count("\n") != len(lines) - 1:
-            raise ValueError("a field with a line break cannot be stored")
-        raw = text.encode("latin-1")
+        raw = _text(page)
         sizes = bytes(map(len, page.generation))
         tokens = b"".join(page.generation)
         modified = page.last_modified
@@ -82,8 +74,8 @@ class Codec:
                 page.own_fields,
                 len(page.namespaces),
                 len(sizes),
-                len(names),
-                len(codings),
+                len(page.fields),
+                len(page.codings),
                 len(page.key),
                 len(tokens),
                 len(raw),
@@ -147,6 +139,19 @@ class Codec:
         return blake2b(rest, digest_size=_KEYED_BYTES, key=self._key).digest()
 
 
+def _text(page: StoredResponse) -> bytes:
+    """The lines of a page; raises ``ValueError`` where they would be read as others."""
+    names = [name for name, _ in page.fields]
+    values = [value for _, value in page.fields]
+    codings = [f"{coding} {len(body)}" for coding, body in page.codings]
+    first = (page.status_line, page.etag or "", page.date, page.control)
+    lines = [*first, *codings, *page.namespaces, *names, *values]
+    text = "\n".join(lines)
+    if text.count("\n") != len(lines) - 1:
+        raise ValueError("a field with a line break cannot be stored")
+    return text.encode("latin-1")
+
+
 def _plain(rest: bytes | memoryview) -> bytes:
     return _CRC.pack(crc32(rest))
 
@@ -162,9 +167,7 @@ def _cut(joined: bytes, sizes: bytes) -> tuple[bytes, ...]:
     return tuple(cut)
 
 
-def _codings(
-    lines: list[str], rest: memoryview, at: int
-) -> tuple[tuple[tuple[str, bytes], ...], int]:
+def _codings(lines: list[str], rest: memoryview, at: int) -> tuple[Codings, int]:
     """The coded bodies that begin at ``at``, and where the page's own does."""
     found = []
     for line in lines:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange, handling
-from ..law.storing import Refusal, end_to_end
+from ..law.storing import Refusal, declared_length, end_to_end
 from ..messages import Fields, Request, ResponseHead
-from ..status import Tell, appended, key_of, of_admitted, of_forward, of_rescue
+from ..status import Manner
 from ..stepping import step
-from ..verdicts import Admitted, Refused, Ticket
+from ..verdicts import Admitted, Course, Refused, Ticket
 from .responses import read_head, send_hit, send_page
 from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
 
@@ -34,24 +34,23 @@ class Collector:
         ticket: Ticket,
         request: Request,
         start_response: StartResponse,
-        tell: Tell,
-        dated: bool,
+        manner: Manner,
     ) -> None:
         self._engine = engine
         self.ticket = ticket
         self._request = request
         self._start_response = start_response
-        self._tell = tell
-        self._dated = dated
+        self._manner = manner
         self._exchange = Exchange(engine.realm, ticket.plan.slot)
         self._head: ResponseHead | None = None
         self._status_line = ""
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._declared: int | None = None
+        self._taken = 0
         self._begun = False
-        self._judged = False
+        #: By the head; None until there is one, or while it may be replaced yet.
+        self._course: Course | Refusal | None = None
         self._server_write: Write | None = None
-        self._replacing = False
-        self._validating = False
         #: Whether the application is to be asked once more, without condition.
         self.again = False
         self._ended = False
@@ -107,30 +106,23 @@ class Collector:
             # A server would have sent the head with the first piece, which is only held here.
             raise exc_info[1].with_traceback(exc_info[2])
         self._status_line, self._head = status_line, read_head(status_line, headers)
-        self._judged = self._replacing = False
+        self._course = None
         return self.write
 
     def _judge(self) -> None:
         """Decide by the head, once; not before a first piece, until which it may be replaced."""
-        if self._judged or self._head is None or self._collection is None:
+        if self._course is not None or self._head is None or self._collection is None:
             return
-        self._judged = True
-        if self._request.method == "HEAD":
-            self._replacing = self._engine.replaces(self.ticket, self._head)
-            if self._replacing:
-                return
+        self._declared = declared_length(self._head)
+        self._course = course = self._engine.course(self.ticket, self._request, self._head)
+        if course is Course.COLLECT:
+            self._collection.expect(self._head)
+        elif course is Course.PASS:
             self._collection = None
             step(self._engine.consult(self.ticket, self._head))
             self._begin()
-            return
-        self._validating = self._head.status == 304 and self.ticket.validating is not None
-        if self._validating:
-            return
-        self._collection.expect(self._head)
-        refusal = self._engine.refusal(self.ticket, self._head)
-        self._replacing = refusal is not None and self._engine.replaces(self.ticket, self._head)
-        if refusal is not None and not self._replacing:
-            self._give_up(refusal)
+        elif isinstance(course, Refusal):
+            self._give_up(course)
 
     def write(self, data: bytes) -> None:
         """The ``write`` callable that ``start_response`` returns."""
@@ -141,20 +133,27 @@ class Collector:
     def _take(self, data: bytes) -> bytes | None:
         """Collect a piece; returns what is to be sent now, None to hold it."""
         self._judge()
-        if self._replacing or self._validating:
+        self._taken += len(data)
+        if self._course in (Course.REPLACE, Course.VALIDATE):
             return None
         if self._collection is None:
-            self._begin()
-            return data
+            return self._passing(data)
         refusal = self._collection.take(data)
         if refusal is not None:
             held = self._collection.release()
             self._give_up(refusal)
-            return held + data
+            return self._passing(held + data)
         if self._collection.holding or not data:
             return None
         if self._head is not None:
             self._begin(self._engine.leaving_fields(self.ticket, self._request, self._head))
+        return data
+
+    def _passing(self, data: bytes) -> bytes:
+        """A piece of what is not stored; the last one leaves when all is settled."""
+        self._begin()
+        if self._declared is not None and self._taken >= self._declared:
+            self._settle()
         return data
 
     def _give_up(self, refusal: Refusal) -> None:
@@ -167,16 +166,15 @@ class Collector:
         if self._begun or self._head is None:
             return
         self._begun = True
-        sent = end_to_end(self._head.fields) if fields is None else fields
-        if self._dated:
-            sent = self._engine.dated(sent)
-        elif fields is not None:
-            # As on all hits to come: the server dates them.
-            sent = tuple(pair for pair in sent if pair[0].lower() != "date")
-        if self._tell:
-            key = self.ticket.plan.slot if self._tell is Tell.ALL else None
-            member = of_forward(self.ticket, refused, stored=False, key=key)
-            sent = appended(sent, member)
+        sent = self._manner.leaving_fields(
+            self.ticket,
+            end_to_end(self._head.fields) if fields is None else fields,
+            refused,
+            self._engine.now(),
+            stored=fields is not None,
+        )
+        # A head is all that a client gets of some answers, and all it needs of a redirect.
+        self._settle()
         self._server_write = self._start_response(self._status_line, list(sent))
 
     # The server's side ------------------------------------------------------------------------
@@ -222,10 +220,10 @@ class Collector:
     def _finish(self) -> None:
         """The application has said all: admit, settle, and send what was held."""
         self._judge()
-        if self._replacing:
+        if self._course is Course.REPLACE:
             self._ready.extend(self._rescue() or ())
             return
-        if self._validating and self._head is not None:
+        if self._course is Course.VALIDATE and self._head is not None:
             self._freshen(self._head)
             return
         if self._collection is None or self._head is None:
@@ -238,22 +236,15 @@ class Collector:
             outcome = step(self._engine.admit(self.ticket, head, body, codings))
         self._settle()
         if isinstance(outcome, Admitted) and not self._begun:
-            self._send_admitted(outcome)
+            self._send_admitted(outcome, head)
             return
         self._begin(refused=outcome if isinstance(outcome, Refused) else None)
         if held := self._collection.release():
             self._ready.append(held)
 
-    def _send_admitted(self, outcome: Admitted) -> None:
+    def _send_admitted(self, outcome: Admitted, head: ResponseHead) -> None:
         self._begun = True
-        more = outcome.withheld
-        if self._dated:
-            more += (("Date", outcome.page.date),)
-        if self._head is not None and self._head.has("age"):
-            more += (("Age", str(int(outcome.page.initial_age))),)
-        if self._tell and self._head is not None:
-            told = self._tell
-            more = appended(more, of_admitted(self.ticket, outcome, self._head.status, told))
+        more = self._manner.admitted_fields(self.ticket, outcome, head)
         self._ready.extend(send_page(self._start_response, self._request, outcome.page, more))
 
     def _freshen(self, head: ResponseHead) -> None:
@@ -264,21 +255,21 @@ class Collector:
             self.again = True
             return
         self._settle()
-        self._send_admitted(outcome)
+        self._send_admitted(outcome, head)
 
     def _rescue(self, error: Exception | None = None) -> list[bytes] | None:
         """Serve the expired page in place of a failure (RFC 5861 §4); None where it cannot be."""
         if self._begun or self._collection is None:
             return None
         # A 5xx that was swallowed is replaced, whatever the application raises behind it.
-        hit = self._engine.rescue(self.ticket, None if self._replacing else error)
+        replaced = self._head if self._course is Course.REPLACE else None
+        hit = self._engine.rescue(self.ticket, error if replaced is None else None)
         if hit is None:
             return None
         self._settle()
-        failed = self._head.status if self._replacing and self._head is not None else None
-        key = key_of(hit.page, self._tell)
-        member = of_rescue(hit, status=failed, key=key) if self._tell else None
-        return send_hit(self._start_response, self._request, hit, member, dated=self._dated)
+        manner = self._manner
+        member = manner.of_rescue(hit, replaced.status if replaced is not None else None)
+        return send_hit(self._start_response, self._request, hit, member, dated=manner.dated)
 
     def close(self) -> None:
         """Called by the server once, early when the client has gone."""

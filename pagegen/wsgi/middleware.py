@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Final, assert_never
 
-from .. import status
 from ..cache import PageCache
 from ..messages import GivenFields, Request
-from ..status import Tell
+from ..status import Manner, Tell
 from ..stepping import step
 from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
 from ..workers import Workers
@@ -39,10 +39,12 @@ class PageCacheMiddleware:
         self.cache = cache
         self._engine = cache.engine
         settings = cache.engine.settings
-        self._tell = Tell.OUTCOME if settings.cache_status else Tell.NOTHING
         self._debugs = bool(settings.secret)
-        #: Whether pages are sent with their Date; None until the server was seen.
-        self._dated = {"send": True, "leave": False}.get(settings.date)
+        self._tell = Tell.OUTCOME if settings.cache_status else Tell.NOTHING
+        #: How requests are answered; None until it was seen whether the server dates answers.
+        self._manner: Manner | None = None
+        if settings.date != "auto":
+            self._manner = Manner(self._tell, settings.date == "send")
         self._refresher = Workers("pagegen-refresh", threads=REFRESHERS, places=MAX_REFRESHES)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -52,23 +54,25 @@ class PageCacheMiddleware:
         except Exception:
             # No request that anybody could key: the application may know better.
             return self.app(environ, start_response)
-        if self._dated is None:
-            self._dated = not server_dates(environ)
-        tell = self._engine.tells(request) if self._debugs else self._tell
+        manner = self._manner or self._learn_manner(environ)
+        if self._debugs:
+            manner = Manner(self._engine.tells(request), manner.dated)
         verdict: Verdict = step(self._engine.look_up(request))
         while isinstance(verdict, Wait):
             self._wait(verdict)
             verdict = step(self._engine.look_up(request, verdict))
         if isinstance(verdict, Hit):
-            return self._send_hit(start_response, request, verdict, tell)
+            member = manner.of_hit(verdict)
+            return send_hit(start_response, request, verdict, member, dated=manner.dated)
         if isinstance(verdict, Forward):
-            return self._forward(environ, start_response, request, verdict.ticket, tell)
+            return self._forward(environ, start_response, request, verdict.ticket, manner)
         if isinstance(verdict, Stale):
             if verdict.ticket is not None:
-                self._refresh(environ, request, verdict.ticket)
-            return self._send_hit(start_response, request, verdict, tell)
+                self._refresh(environ, request, verdict.ticket, manner)
+            member = manner.of_hit(verdict)
+            return send_hit(start_response, request, verdict, member, dated=manner.dated)
         if isinstance(verdict, Bypass):
-            told = verdict if tell else None
+            told = verdict if manner.tell else None
             return Watcher(self._engine, request, start_response, told).run(self.app, environ)
         if isinstance(verdict, NotCached):
             return send_not_cached(start_response, request)
@@ -84,11 +88,9 @@ class PageCacheMiddleware:
             self._engine.leave(wait)
             raise
 
-    def _send_hit(
-        self, start_response: StartResponse, request: Request, verdict: Hit | Stale, tell: Tell
-    ) -> list[bytes]:
-        member = status.of_hit(verdict, key=status.key_of(verdict.page, tell)) if tell else None
-        return send_hit(start_response, request, verdict, member, dated=bool(self._dated))
+    def _learn_manner(self, environ: Environ) -> Manner:
+        self._manner = Manner(self._tell, not server_dates(environ))
+        return self._manner
 
     def _forward(
         self,
@@ -96,19 +98,12 @@ class PageCacheMiddleware:
         start_response: StartResponse,
         request: Request,
         ticket: Ticket,
-        tell: Tell,
+        manner: Manner,
     ) -> Iterable[bytes]:
-        collector = self._collector(ticket, request, start_response, tell)
+        collect = partial(Collector, self._engine, ticket, request, start_response, manner)
+        collector = collect()
         seen = self._seen(environ, request, ticket, collector)
-        return self._run(
-            seen, collector, lambda: self._collector(ticket, request, start_response, tell)
-        )
-
-    def _collector(
-        self, ticket: Ticket, request: Request, start_response: StartResponse, tell: Tell
-    ) -> Collector:
-        dated = bool(self._dated)
-        return Collector(self._engine, ticket, request, start_response, tell, dated)
+        return self._run(seen, collector, collect)
 
     def _run(
         self, seen: Environ, collector: Collector, another: Callable[[], Collector]
@@ -131,15 +126,12 @@ class PageCacheMiddleware:
             collector.close()
             raise
 
-    def _refresh(self, environ: Environ, request: Request, ticket: Ticket) -> None:
+    def _refresh(self, environ: Environ, request: Request, ticket: Ticket, manner: Manner) -> None:
         """Render an expired page anew while its old self is served (RFC 5861 §3)."""
         # What the handler sees is taken now: some servers clear the environ when the request has
         # ended, and fill it with the next visitor's.
         still = replace(request, fields=GivenFields(), context={})
-
-        def collect() -> Collector:
-            return self._collector(ticket, still, _nowhere, Tell.NOTHING)
-
+        collect = partial(Collector, self._engine, ticket, still, _nowhere, manner)
         collector = collect()
         seen = self._seen(environ, request, ticket, collector)
 

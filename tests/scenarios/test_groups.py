@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from pagegen import Invalidates, Rule
 from pagegen.groups import MAX_GROUPS, SEQUENCE
+from pagegen.messages import StoredResponse
 from pagegen.stores import MemoryStore
 from pagegen.stores.base import Reading
-from pagegen.testing import FakeClock, Scenario
-from pagegen.testing.scenario import Reply, Seen
+from pagegen.testing import PATIENCE, FakeClock, Reply, Scenario, Seen
+from tests.scenarios.test_collapse import until, waiting
 
 MakeScenario = Callable[..., Scenario]
 
@@ -192,32 +194,50 @@ def test_a_write_while_the_page_is_rendered_leaves_nothing(scenario: MakeScenari
     assert stage.get("/list").trace != "hit"
 
 
-def test_nobody_who_came_after_a_write_waits_for_a_page_from_before_it(
-    scenario: MakeScenario,
-) -> None:
-    stage = scenario(LIST)
-    reading, written = threading.Event(), threading.Event()
-    answers: list[str] = []
+def test_nobody_who_came_after_a_write_gets_the_page_of_a_flight_from_before_it() -> None:
+    """The page is judged, and on its way into the store, when a group of it is forgotten."""
+    storing, stored = threading.Event(), threading.Event()
 
-    def handler(seen: Seen) -> Reply:
-        if not reading.is_set():
-            reading.set()
-            assert written.wait(10)
-            return Reply(b"old", fields=[("Cache-Groups", '"item:9"')])
-        return Reply(b"new", fields=[("Cache-Groups", '"item:9"')])
+    class Slow(MemoryStore):
+        async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
+            storing.set()
+            assert stored.wait(PATIENCE)
+            return await super().write_page(slot, page, ttl)
+
+    clock = FakeClock()
+    with Scenario("wsgi", [LIST], store=Slow(now=clock), clock=clock) as stage:
+        stage.handler = lambda seen: Reply(
+            f"page {stage.renders}".encode(), fields=[("Cache-Groups", '"item:9"')]
+        )
+        with ThreadPoolExecutor(2) as pool:
+            leader = pool.submit(stage.get, "/list")
+            assert storing.wait(PATIENCE)
+            stage.cache.invalidate("item:9")
+            late = pool.submit(stage.get, "/list")
+            until(lambda: waiting(stage) == 1)
+            stored.set()
+            assert leader.result(PATIENCE).text == "page 1"
+            assert late.result(PATIENCE).text == "page 2"
+
+
+def test_writes_elsewhere_do_not_keep_requests_apart(scenario: MakeScenario) -> None:
+    stage = scenario(LIST)
+    rendering, go_on = threading.Event(), threading.Event()
+
+    def handler(seen: Seen) -> str:
+        rendering.set()
+        assert go_on.wait(PATIENCE)
+        return f"page {stage.renders}"
 
     stage.handler = handler
-    leader = threading.Thread(target=lambda: answers.append(stage.get("/list").text))
-    leader.start()
-    assert reading.wait(10)
-    stage.cache.invalidate("item:9")
-    late = stage.get("/list")
-    assert (late.text, late.trace) == ("new", "uri-miss, stored")
-    assert "wait" not in stage.cache.statistics()
-    written.set()
-    leader.join(10)
-    assert answers == ["old"]
-    assert stage.get("/list").text == "new"
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(stage.get, "/list")
+        assert rendering.wait(PATIENCE)
+        stage.cache.invalidate("elsewhere")
+        follower = pool.submit(stage.get, "/list")
+        until(lambda: waiting(stage) == 1)
+        go_on.set()
+        assert leader.result(PATIENCE).text == follower.result(PATIENCE).text == "page 1"
 
 
 def test_an_owed_group_is_a_bypass(scenario: MakeScenario) -> None:

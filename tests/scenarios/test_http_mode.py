@@ -156,7 +156,7 @@ def test_every_final_status_is_stored_when_the_response_says_so(
     assert (hit.trace, hit.status, hit.get("location")) == ("hit", status, "/b")
 
 
-@pytest.mark.parametrize("status", [206, 304, 428, 429, 431, 511])
+@pytest.mark.parametrize("status", [206, 304, 401, 407, 428, 429, 431, 511])
 def test_parts_and_what_is_meant_for_one_client_are_never_stored(
     scenario: MakeScenario, status: int
 ) -> None:

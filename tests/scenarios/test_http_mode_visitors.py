@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from pagegen.steering import PERSONAL
 from pagegen.testing import Answer, Front, Reply, Scenario, Seen
 from tests.conftest import MakeScenario
 from tests.scenarios.test_http_mode import OPEN, reply
@@ -143,3 +144,30 @@ def session(stage: Scenario) -> list[tuple[int, list[tuple[str, str]], bytes]]:
 
 def plain(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
     return answer.status, [(name.lower(), value) for name, value in answer.fields], answer.body
+
+
+@pytest.mark.parametrize("name", sorted(PERSONAL))
+def test_a_page_made_for_somebody_that_a_proxy_names_reaches_nobody_else(
+    scenario: MakeScenario, name: str
+) -> None:
+    stage = scenario(OPEN)
+    stage.handler = lambda seen: reply(
+        f"for {seen.fields.get(name)}", cache_control="max-age=60", vary="X-Other"
+    )
+    first = stage.get("/a", {name: "ada"})
+    assert first.trace in ("refused-personal", "uri-miss, stored")
+    assert "ada" not in stage.get("/a").text
+    assert "ada" not in stage.get("/a", {name: "bob"}).text
+
+
+def test_a_page_for_somebody_is_stored_where_the_response_says_how(scenario: MakeScenario) -> None:
+    stage = scenario(OPEN)
+    stage.handler = lambda seen: reply(
+        f"for {seen.fields.get('remote-user')}", cache_control="max-age=60", vary="Remote-User"
+    )
+    assert stage.get("/a", {"remote-user": "ada"}).trace == "uri-miss, stored"
+    assert stage.get("/a", {"remote-user": "ada"}).trace == "hit"
+    assert stage.get("/a", {"remote-user": "bob"}).text == "for bob"
+    stage.handler = lambda seen: reply("for all", cache_control="public, max-age=60")
+    assert stage.get("/b", {"remote-user": "ada"}).trace == "uri-miss, stored"
+    assert stage.get("/b").trace == "hit"

@@ -26,7 +26,7 @@ FRESH = ("Cache-Control", "max-age=60")
 TAG = ("ETag", '"v1"')
 SIZED = ("Content-Length", "5")
 NOTHING = ("Content-Length", "0")
-BODILESS = (204, 205, 304)
+BODILESS = (204, 304)
 
 
 class Receiving:
@@ -129,6 +129,9 @@ class Shape(NamedTuple):
 
 
 SHAPES = [
+    Shape("no-content", b"", (), 204),
+    Shape("no-content-in-no-piece", [], (), 204),
+    Shape("no-content-in-an-empty-piece", [b""], (), 204),
     Shape("at-once", b"hello"),
     Shape("at-once-sized", b"hello", (SIZED,)),
     Shape("in-pieces", [b"hel", b"lo"]),
@@ -142,9 +145,6 @@ SHAPES = [
 ]
 WRITTEN = [
     *SHAPES,
-    Shape("no-content", b"", (), 204),
-    Shape("no-content-in-no-piece", [], (), 204),
-    Shape("no-content-in-an-empty-piece", [b""], (), 204),
     Shape("redirect", b"", (NOTHING, ("Location", "/page")), 303),
 ]
 
@@ -376,3 +376,28 @@ def test_the_moment_a_client_has_its_page_the_same_client_gets_it_from_the_cache
 
     receive(stage, again)
     assert [(answer.trace, answer.body) for answer in answers] == [("hit", b"hello")]
+
+
+@pytest.mark.parametrize("control", ["no-store", "max-age=60"])
+@pytest.mark.parametrize("written", WRITTEN, ids=lambda shape: shape.id)
+def test_a_get_that_forgets_pages_has_done_so_before_its_client_has_all(
+    scenario: MakeScenario, written: Shape, control: str
+) -> None:
+    """Logging out by a link, say: under a rule, and whether it is stored or not."""
+    rule = Rule(path="/page", share="public", ttl=60, namespaces=["page"], own_url=False)
+    stage = scenario(rule, Rule(path="/write", share="public"))
+
+    def handler(seen: Seen) -> Reply:
+        if seen.path == "/page":
+            return Reply(b"page")
+        stage.cache.invalidate("page")
+        with ThreadPoolExecutor(1) as other:  # reads before the commit
+            other.submit(stage.get, "/page").result(PATIENCE)
+        assert state(stage) == "fresh"
+        return replying(written, ("Cache-Control", control))
+
+    stage.handler = handler
+    stage.get("/page")
+    seen: list[str] = []
+    receive(stage, lambda: seen.append(state(stage)), target="/write")
+    assert seen == ["invalidated"]

@@ -7,6 +7,7 @@ page says how often its handler ran. Methods other than GET and HEAD write. Page
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from pagegen import PageCache, Rule
 from pagegen.asgi import PageCacheMiddleware as AsgiPageCache
 from pagegen.fields import format_http_date
 from pagegen.stores import Capabilities, MemoryStore
+from pagegen.stores.lmdb import LmdbStore
 from pagegen.testing import Reply
 from pagegen.wsgi import PageCacheMiddleware as WsgiPageCache
 
@@ -38,26 +40,36 @@ SHAPES: Final = (
 )
 
 
-class SlowStore(MemoryStore):
+class _Slow:
     """Writes as a server over a network does."""
 
-    capabilities = Capabilities(blocking_reads=False, blocking_writes=True, shared=False)
     _never = threading.Event()
 
     async def write_page(self, *arguments: Any) -> bool:
         """See ``Store``."""
         self._never.wait(DELAY)
-        return await super().write_page(*arguments)
+        kept: bool = await super().write_page(*arguments)  # type: ignore[misc]
+        return kept
 
     async def delete_page(self, slot: bytes) -> None:
         """See ``Store``."""
         self._never.wait(DELAY)
-        await super().delete_page(slot)
+        await super().delete_page(slot)  # type: ignore[misc]
 
     async def replace_tokens(self, *arguments: Any) -> None:
         """See ``Store``."""
         self._never.wait(DELAY)
-        await super().replace_tokens(*arguments)
+        await super().replace_tokens(*arguments)  # type: ignore[misc]
+
+
+class SlowMemory(_Slow, MemoryStore):
+    """For one process."""
+
+    capabilities = Capabilities(blocking_reads=False, blocking_writes=True, shared=False)
+
+
+class SlowLmdb(_Slow, LmdbStore):
+    """For all workers."""
 
 
 class Site:
@@ -111,10 +123,12 @@ def _shaped(shape: str, status: int, fields: list[tuple[str, str]], body: bytes)
 
 
 def cache() -> PageCache:
-    """The cache of the site."""
+    """The cache of the site. ``SITE_STORE`` names a folder that all workers share."""
+    folder = os.environ.get("SITE_STORE")
     return PageCache(
         [Rule(path="/bypass/**", cache=False), Rule(path="/**", share="public")],
-        store=SlowStore(),
+        store=SlowLmdb(folder, "16MiB") if folder else SlowMemory(),
+        max_delay=10,
         cache_status=True,
     )
 

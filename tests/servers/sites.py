@@ -18,15 +18,15 @@ from tests.serving import PATIENCE, ROOT
 
 _UVICORN: Final = ("uvicorn", "--port", "0", "--timeout-graceful-shutdown", "2", "--no-access-log",
                    "--factory", "tests.servers.site:asgi")  # fmt: skip
+_GUNICORN: Final = ("gunicorn", "--bind", "127.0.0.1:0", "--threads", "4",
+                    "--graceful-timeout", "2", "tests.servers.site:wsgi()")  # fmt: skip
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "uvicorn": _UVICORN,
     "uvicorn without Date": (*_UVICORN, "--no-date-header"),
     "uvicorn with h11": (*_UVICORN, "--http", "h11", "--loop", "asyncio"),
-    "gunicorn": (
-        "gunicorn", "--bind", "127.0.0.1:0", "--workers", "1", "--threads", "4",
-        "--graceful-timeout", "2", "tests.servers.site:wsgi()",
-    ),
-}  # fmt: skip
+    "gunicorn": (*_GUNICORN, "--workers", "1"),
+    "two workers of gunicorn": (*_GUNICORN, "--workers", "2"),
+}
 _LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
 #: Seconds between two looks at a server that starts.
 _TICK: Final = 0.02
@@ -62,6 +62,8 @@ def serving(name: str, folder: Path) -> Iterator[Site]:
     """Serve the small site by the command of this name while the block runs."""
     log = folder / "server.log"
     own = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    if name.startswith("two workers"):
+        own["SITE_STORE"] = str(folder / "pages")
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", *COMMANDS[name]],

@@ -13,6 +13,7 @@ from pagegen.planning import Planner
 from pagegen.rulebook import RuleBook
 from pagegen.rules import Rule
 from pagegen.verdicts import Bypass, Plan, Reason
+from pagegen.views import view
 
 GET: dict[str, Any] = {"method": "GET", "scheme": "http", "root": "", "raw_path": None, "query": ""}
 
@@ -64,7 +65,7 @@ class Planned:
 
     def __init__(self, made: Plan, asked: Request) -> None:
         self.made = made
-        self.view = WORLD.view(made, asked)
+        self.view = view(made, asked)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.made, name)
@@ -317,7 +318,7 @@ def test_what_passes_through_is_seen_and_not_keyed() -> None:
     found = passing.plan(asked)
     assert isinstance(found, Plan)
     assert "x-id" not in found.keyed
-    seen = passing.view(found, asked)
+    seen = view(found, asked)
     assert seen.fields == (("host", "example.com"), ("traceparent", "t"), ("x-id", "5"))
     assert seen.context == (("app", "db"),)
     assert found.slot == getattr(passing.plan(request()), "slot", None)

@@ -15,6 +15,7 @@ from pagegen.planning import MEMO_ENTRIES, Planner
 from pagegen.rulebook import RuleBook
 from pagegen.rules import Rule
 from pagegen.verdicts import Bypass, Plan, Reason
+from pagegen.views import view
 
 RULES = (
     Rule(path="/public", share="public", query={"q": {"default": ""}}, namespaces=["p:{q}"]),
@@ -83,10 +84,10 @@ def comparable(verdict: Plan | Bypass, asked: Request) -> tuple[Any, ...]:
     """All that a verdict says (plans have no equality of their own)."""
     if isinstance(verdict, Bypass):
         return (verdict.reason,)
-    view = planner().view(verdict, asked)
+    seen = view(verdict, asked)
     return (
         verdict.rule.name, verdict.key, verdict.slot, verdict.namespaces, verdict.keyed,
-        view.host, view.query, view.fields, view.context, view.identities,
+        seen.host, seen.query, seen.fields, seen.context, seen.identities,
     )  # fmt: skip
 
 
