@@ -208,8 +208,7 @@ class Admission:
         if old is None or not freshening.selects(old, head):
             return None
         updated = freshening.updated(old, head)
-        outcome = await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old), old)
-        self._counters.count("validated")
+        outcome = await self._readmit(ticket, old, updated)
         if isinstance(outcome, Admitted):
             return outcome
         if outcome.refusal in _RENOUNCED and not ticket.credentials:
@@ -234,12 +233,16 @@ class Admission:
         elif not freshening.names_page(head):
             await self.abandon(ticket, Refusal.STATUS)
         else:
-            updated = freshening.updated(old, head)
-            await self.admit(ticket, updated, old.body, self._kept(ticket, updated, old), old)
-            self._counters.count("validated")
+            await self._readmit(ticket, old, freshening.updated(old, head))
 
-    def _kept(self, ticket: Ticket, head: ResponseHead, old: StoredResponse) -> Codings:
-        return old.codings if self.worth_coding(ticket, head, len(old.body)) else ()
+    async def _readmit(
+        self, ticket: Ticket, old: StoredResponse, head: ResponseHead
+    ) -> Admitted | Refused:
+        """Store the bytes of a page again, under the head that its validation gave it."""
+        codings = old.codings if self.worth_coding(ticket, head, len(old.body)) else ()
+        outcome = await self.admit(ticket, head, old.body, codings, old)
+        self._counters.count("validated")
+        return outcome
 
     async def _drop(self, ticket: Ticket) -> None:
         try:

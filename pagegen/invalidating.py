@@ -89,14 +89,6 @@ class Invalidator:
 
     def forgotten_by(self, request: Request, head: ResponseHead) -> tuple[str, ...]:
         """Namespaces that the answer to a write invalidates without code in its handler."""
-        names = unsafe.forgotten(
-            self._book,
-            request.method,
-            request.path,
-            head,
-            scheme=request.scheme,
-            host=request.fields.get("host"),
-            root=request.root,
-        )
+        names = unsafe.forgotten(self._book, request, head)
         self._remarks.invalidated(names)
         return names

@@ -7,6 +7,7 @@ from math import floor
 from typing import Final
 
 from .exchange import current
+from .fields import tokens
 from .flights import Outcome
 from .groups import SEQUENCE
 from .law import freshening, reuse, storing
@@ -20,6 +21,7 @@ from .steering import PERSONAL
 from .stores.base import Store
 from .variants import names_of, values_of, variant
 from .verdicts import Bypass, Forward, Hit, NotCached, Plan, Reason, Stale, Ticket, Verdict, Wait
+from .views import shown
 
 #: Request fields that tell of a person.
 _CREDENTIALS: Final = ("authorization", "cookie", *sorted(PERSONAL))
@@ -270,8 +272,11 @@ def _credentials(plan: Plan, request: Request) -> frozenset[str]:
     if not plan.rule.open:
         return _NONE
     get = request.fields.get
+    nominated = tokens(get("connection"))
     return frozenset(
-        name for name in _CREDENTIALS if name not in plan.keyed and get(name) is not None
+        name
+        for name in _CREDENTIALS
+        if get(name) is not None and name not in plan.keyed and shown(plan, name, nominated)
     )
 
 

@@ -1,4 +1,4 @@
-"""Request fields that a cache in front of an application must not let through.
+"""Request fields that a cache in front of an application must not let through, or must mind.
 
 1. *Steering* fields name another host, scheme, path, method or client than the request itself has.
    Frameworks believe them because a proxy is expected to write them; a client can write them too.
@@ -9,6 +9,8 @@
    CVE-2024-46982 (``x-now-route-matches``); and the client addresses that CDNs pass on.
 2. *Hop-by-hop* fields are about one connection (RFC 9110 §7.6.1).
 3. *Conditions and ranges* are answered by the cache itself from the whole page (RFC 9110 §13, §14).
+4. *Personal* fields tell the application who is asking. They pass; what is made of them does not
+   reach others.
 
 Names are in lower case. ``_`` counts as ``-``: a WSGI environ does not tell them apart, and so
 ``X_Forwarded_Host`` passes many a filter.

@@ -90,8 +90,8 @@ class Ticket:
     fallback: an expired page of the same generation, that may stand in for a failing application.
     validating: a page of the same generation, with whose validators the application is asked.
     asked: what the request's own directives say.
-    credentials: which of ``authorization`` and ``cookie`` the handler sees although they are not
-        keyed.  seen: all the fields that it does, where the rule shows it the whole request.
+    credentials: names of the request's fields that tell of a person and are not keyed, where the
+        rule shows the handler the whole request.  seen: all the fields that it sees then.
     sequence: the register's value from before the handler, where the rule lets pages name further
         namespaces (:mod:`pagegen.groups`).  late: these with their tokens.
     """
@@ -117,7 +117,9 @@ class Ticket:
 # Not frozen: a frozen one takes twice as long to make, and hits are made at every request.
 @dataclass(slots=True, eq=False)
 class Hit:
-    """Send this page; ``age`` in seconds. ``collapsed``: it waited for another request's page."""
+    """Send this page; ``age``, and the ``ttl`` that is left of its lifetime, in seconds.
+    ``collapsed``: it waited for another request's page.
+    """
 
     page: StoredResponse
     age: int
@@ -127,7 +129,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Send this expired page; with a ticket, also refresh it behind the client's back."""
+    """Send this expired page, whose ``ttl`` is below 0; with a ticket, also refresh it behind the
+    client's back.
+    """
 
     page: StoredResponse
     age: int

@@ -85,8 +85,8 @@ def refusal(
 
     ``keyed``: names of the request fields in the key.  ``namespaces``: those of the page; a
     response that names further groups (RFC 9875) could not be forgotten by them.  ``now``: when the
-    head came, in seconds since the epoch.  ``credentials``: which of ``authorization`` and
-    ``cookie`` the handler saw although the key does not hold them.
+    head came, in seconds since the epoch.  ``credentials``: the request's fields that tell of a
+    person and that the key does not hold, where the handler saw them.
     """
     words = said(head)
     return (
@@ -115,18 +115,17 @@ def _by_directive(status: int, words: Said) -> Refusal | None:
 def _by_visitor(
     head: ResponseHead, rule: Rule, words: Said, credentials: Collection[str]
 ) -> Refusal | None:
-    """``Authorization`` as §3.5 says. A handler that saw cookies may have used them: no RFC minds,
-    but its page must not reach another visitor unless it says that it is everybody's.
+    """``Authorization`` as §3.5 says. A handler that saw cookies, or whom a proxy signed in, may
+    have used that: no RFC minds, but its page must not reach another visitor unless it says that it
+    is everybody's.
     """
     shared = words.bare("public") or words.seconds("s-maxage") is not None
     if "authorization" in credentials and not shared and not words.bare("must-revalidate"):
         return Refusal.AUTHORIZATION
     if "cookie" in credentials and not shared and "cookie" not in tokens(head.get("vary")):
         return Refusal.COOKIE
-    if not shared and not PERSONAL.isdisjoint(credentials):
-        varied = tokens(head.get("vary"))
-        if not all(name in varied for name in PERSONAL.intersection(credentials)):
-            return Refusal.PERSONAL
+    if not shared and not PERSONAL.intersection(credentials).issubset(tokens(head.get("vary"))):
+        return Refusal.PERSONAL
     refused = rule.set_cookie == "refuse" and head.has("set-cookie")
     return Refusal.SET_COOKIE if refused else None
 

@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from ..fields import MAX_VALUE, strings
-from ..messages import CACHED_METHODS, SAFE_METHODS, ResponseHead
+from ..messages import CACHED_METHODS, SAFE_METHODS, Request, ResponseHead
 from ..namespaces import MAX_LENGTH, is_name
 from ..rulebook import RuleBook
 
@@ -57,30 +57,21 @@ def url_namespace(host: str, path: str) -> str:
     return f"url:{place[:HOST_SHOWN]}#{digest}"
 
 
-def forgotten(
-    book: RuleBook,
-    method: str,
-    path: str,
-    head: ResponseHead,
-    *,
-    scheme: str,
-    host: str | None,
-    root: str,
-) -> tuple[str, ...]:
+def forgotten(book: RuleBook, request: Request, head: ResponseHead) -> tuple[str, ...]:
     """Namespaces that this answer invalidates, each once.
 
-    ``path`` is decoded and below ``root``, the mount point. ``host`` is the combined ``Host`` of
-    the request: without a readable one no URL is invalidated, and no page is cached.
+    Without a readable ``Host`` no URL is invalidated, and no page is cached.
     """
-    method = method.upper()
+    method = request.method.upper()
     if method in SAFE_METHODS:
         return ()
     found = dict.fromkeys(_groups(head))
     if head.status < 400:
-        for spelling in _spellings(path):
+        for spelling in _spellings(request.path):
             found |= dict.fromkeys(_declared(book, method, spelling))
+        host = request.fields.get("host")
         if head.status >= 200 and host is not None and _AUTHORITY.fullmatch(host):
-            found |= dict.fromkeys(_urls(book, path, head, scheme, host, root))
+            found |= dict.fromkeys(_urls(book, request, host, head))
     return tuple(found)
 
 
@@ -106,22 +97,20 @@ def _without_dots(path: str) -> str:
     return f"/{'/'.join(kept)}"
 
 
-def _urls(
-    book: RuleBook, path: str, head: ResponseHead, scheme: str, host: str, root: str
-) -> Iterator[str]:
+def _urls(book: RuleBook, request: Request, host: str, head: ResponseHead) -> Iterator[str]:
     """Namespaces of the target and of what the answer names on its origin, where pages can be."""
-    paths: dict[str, bool] = dict.fromkeys(_spellings(path), False)
+    paths: dict[str, bool] = dict.fromkeys(_spellings(request.path), False)
     # A front may mark a root that is no part of the path with "?": see asgi.requests.
-    mount = root.removesuffix("?").rstrip("/")
-    origin = _origin(scheme, host)
+    mount = request.root.removesuffix("?").rstrip("/")
+    origin = _origin(request.scheme, host)
     for field in ("location", "content-location"):
         for value in head.lines(field):
-            whole = _resolved(value, mount + path, origin) if origin else None
+            whole = _resolved(value, mount + request.path, origin) if origin else None
             if whole is not None and (below := _below(mount, whole)) is not None:
                 paths.setdefault(below, True)
     for below, named in paths.items():
         if _is_forgotten(book, below, named):
-            yield url_namespace(host, root + below)
+            yield url_namespace(host, request.root + below)
 
 
 def _is_forgotten(book: RuleBook, path: str, named: bool) -> bool:

@@ -79,6 +79,13 @@ END_TO_END = (
         "Host: h; Content-Length: 3",
     ),
     Rule(
+        "9110-7.6.1-5",
+        "9110 §7.6.1",
+        "nobody may name what is meant for all recipients: no-store stays",
+        "Connection: Cache-Control, vary; Cache-Control: no-store; Vary: A",
+        "Cache-Control: no-store; Vary: A",
+    ),
+    Rule(
         "9110-5.3-1",
         "9110 §5.3",
         "lines of one name keep their number and order",

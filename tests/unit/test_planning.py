@@ -12,6 +12,7 @@ from pagegen.namespaces import check
 from pagegen.planning import Planner
 from pagegen.rulebook import RuleBook
 from pagegen.rules import Rule
+from pagegen.variants import values_of
 from pagegen.verdicts import Bypass, Plan, Reason
 from pagegen.views import view
 
@@ -322,6 +323,16 @@ def test_what_passes_through_is_seen_and_not_keyed() -> None:
     assert seen.fields == (("host", "example.com"), ("traceparent", "t"), ("x-id", "5"))
     assert seen.context == (("app", "db"),)
     assert found.slot == getattr(passing.plan(request()), "slot", None)
+
+
+def test_a_field_that_connection_names_is_shown_to_nobody_and_selects_nothing() -> None:
+    open_to_all = planner(public("/all"))
+    asked = request("/all", fields={"connection": "close, X-Hop", "x-hop": "1", "x-end": "2"})
+    found = open_to_all.plan(asked)
+    assert isinstance(found, Plan)
+    assert view(found, asked).fields == (("host", "example.com"), ("x-end", "2"))
+    value_of = values_of(found, asked.fields)
+    assert [value_of(name) for name in ("x-hop", "x-end", "connection")] == [None, "2", None]
 
 
 def test_every_namespace_of_a_plan_can_be_invalidated_by_name() -> None:

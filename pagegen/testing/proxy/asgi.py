@@ -142,7 +142,10 @@ class _Exchange:
         finally:
             await body.aclose()
         # All is there: from now on a server may call the client gone although it is content.
+        # Nor must anything be left to do after the last byte: a cache would have to take that for
+        # a commit, and forget again what this request has written, and the next has rendered.
         watcher.cancel()
+        await asyncio.wait((watcher,))
         await self._send({"type": "http.response.body", "body": last})
 
     async def _ask(self) -> httpx.Response:

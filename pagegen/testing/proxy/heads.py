@@ -23,8 +23,9 @@ _OF_CONNECTION: Final = frozenset(
         b"upgrade", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization",
     )
 )  # fmt: skip
-# A message cannot do without these, so Connection may not take them away.
-_KEPT: Final = frozenset((b"host", b"content-length"))
+# A message cannot do without the first two. The others are meant for all who get it, so RFC 9110
+# §7.6.1 forbids to name them: without them a cache would keep what it must not.
+_KEPT: Final = frozenset((b"host", b"content-length", b"cache-control", b"vary"))
 _BEYOND: Final = re.compile(rb"[^\x21-\x7e]")
 _IN_PATHS: Final = "/!$&'()*+,;=:@"  # with letters, digits and -._~ (RFC 3986 §3.3)
 

@@ -14,7 +14,7 @@ from ...wsgi.types import Environ, StartResponse, WSGIApp
 from .heads import Framing, Head, Lines, raw_path, target
 from .origin import OriginError, Proxy, UnsendableError
 
-#: Bytes of a request's body that are read at one time.
+#: Bytes of a body that are read, or held, at one time.
 BLOCK: Final = 65_536
 
 _BARE: Final = (("CONTENT_TYPE", b"Content-Type"), ("CONTENT_LENGTH", b"Content-Length"))
@@ -42,7 +42,12 @@ class WSGIReverseProxy(Proxy):
         stream = cast(httpx.SyncByteStream, response.stream)
         try:
             head = self.head(environ["REQUEST_METHOD"], response)
-            body = _Download(self, head, stream)
+            body: Iterable[bytes] = _Download(self, head, stream)
+            short = head.length is not None and head.length <= BLOCK
+            if short and environ["REQUEST_METHOD"] != "GET":
+                # What a write answers is handed over in one piece: a cache would have to take a
+                # close behind the last byte for a commit, and forget again what was written.
+                body = _at_once(body)
             start_response(f"{head.status} {head.reason}", _native(head.fields))
         except BaseException:
             stream.close()
@@ -155,6 +160,19 @@ class _Download:
     def close(self) -> None:
         """Called by the server once, early when the client has gone."""
         self._stream.close()
+
+
+def _at_once(body: Iterable[bytes]) -> Iterable[bytes]:
+    """A body in one piece; one that breaks off fails later: that there was an answer counts."""
+    try:
+        return [b"".join(body)]
+    except OriginError as error:
+        return _failing(error)
+
+
+def _failing(error: OriginError) -> Iterator[bytes]:
+    yield from ()
+    raise error
 
 
 def _answer(start_response: StartResponse, status: int, text: str) -> list[bytes]:

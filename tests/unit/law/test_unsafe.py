@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagegen.law.unsafe import forgotten
-from pagegen.messages import SAFE_METHODS, Fields, ResponseHead
+from pagegen.messages import SAFE_METHODS, Fields, GivenFields, Request, ResponseHead
 from pagegen.namespaces import check
 from pagegen.rulebook import RuleBook
 from pagegen.rules import Invalidates
@@ -41,7 +41,8 @@ class Rule(NamedTuple):
 
 def answered(method: str, path: str, head: ResponseHead, book: RuleBook = BOOK) -> tuple[str, ...]:
     """What an answer forgets in a book whose rules cache nothing."""
-    return forgotten(book, method, path, head, scheme="http", host="shop.example", root="")
+    fields = GivenFields({"host": "shop.example"})
+    return forgotten(book, Request(method, "http", "", path, None, "", fields, {}), head)
 
 
 def group(value: str) -> Fields:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pagegen import Rule as CacheRule
 from pagegen.fields import MAX_VALUE
 from pagegen.law.unsafe import forgotten, url_namespace
-from pagegen.messages import SAFE_METHODS, Fields, ResponseHead
+from pagegen.messages import SAFE_METHODS, Fields, GivenFields, Request, ResponseHead
 from pagegen.namespaces import MAX_LENGTH, is_name
 from pagegen.rulebook import RuleBook
 
@@ -26,6 +26,19 @@ BOOK = RuleBook(
 )
 HOST = "shop.example"
 ITEM = ("/items/7", "/items/7/")
+
+
+def write(
+    path: str,
+    *,
+    method: str = "POST",
+    scheme: str = "http",
+    host: str | None = HOST,
+    root: str = "",
+) -> Request:
+    """A request to a path below ``root``, without ``Host`` where it is None."""
+    fields = GivenFields({} if host is None else {"host": host})
+    return Request(method, scheme, root, path, None, "", fields, {})
 
 
 class Rule(NamedTuple):
@@ -207,15 +220,15 @@ RULES = [
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.rfc.replace(' §', '-')}-{rule.id}")
 def test_an_answer_invalidates_its_target_and_what_it_names_on_its_origin(rule: Rule) -> None:
-    request = {"method": "POST", "path": "/items/7", "scheme": "http", "host": HOST, "root": ""}
-    names = forgotten(BOOK, head=ResponseHead(rule.status, rule.given), **(request | rule.request))
+    request = write(**({"path": "/items/7"} | rule.request))
+    names = forgotten(BOOK, request, ResponseHead(rule.status, rule.given))
     assert names == tuple(url_namespace(HOST, path) for path in rule.expect), rule.says
 
 
 @pytest.mark.parametrize("method", sorted(SAFE_METHODS))
 def test_a_safe_method_invalidates_no_url(method: str) -> None:
     head = ResponseHead(200, LOCAL)
-    assert forgotten(BOOK, method, "/items/7", head, scheme="http", host=HOST, root="") == ()
+    assert forgotten(BOOK, write("/items/7", method=method), head) == ()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +249,7 @@ def test_pages_below_a_mount_point_go_by_the_root_of_their_requests(
     root: str, location: str, expect: tuple[str, ...]
 ) -> None:
     head = ResponseHead(201, to(location))
-    names = forgotten(BOOK, "POST", "/items/7", head, scheme="http", host=HOST, root=root)
+    names = forgotten(BOOK, write("/items/7", root=root), head)
     paths = (f"{root}/items/7", f"{root}/items/7/", *expect)
     assert names == tuple(url_namespace(HOST, path) for path in paths)
 
@@ -304,7 +317,7 @@ def test_references_are_resolved_as_urljoin_resolves_them(reference: str) -> Non
     book = RuleBook((CacheRule(path="/**", share="public", ttl="1h"),))
     target = "/items/x/7"
     head = ResponseHead(201, to(reference))
-    names = forgotten(book, "POST", target, head, scheme="http", host=HOST, root="")
+    names = forgotten(book, write(target), head)
     path = urlsplit(urljoin(f"http://{HOST}{target}", reference)).path or "/"
     assert url_namespace(HOST, path) in names
 
@@ -314,7 +327,7 @@ def test_references_are_resolved_as_urljoin_resolves_them(reference: str) -> Non
 def test_no_reference_path_or_root_raises(reference: str, path: str, root: str) -> None:
     book = RuleBook((CacheRule(path="/**", share="public", ttl="1h"),))
     head = ResponseHead(201, (*to(reference), ("Content-Location", reference)))
-    for name in forgotten(book, "POST", path, head, scheme="http", host=HOST, root=root):
+    for name in forgotten(book, write(path, root=root), head):
         assert is_name(name)
 
 
@@ -322,5 +335,5 @@ def test_no_reference_path_or_root_raises(reference: str, path: str, root: str) 
 def test_eight_kilobytes_of_one_thing_end(unit: str) -> None:
     for size in (8192, 2**20):
         head = ResponseHead(201, to(f"/items/{unit * (size // len(unit))}"))
-        names = forgotten(BOOK, "POST", "/items/7", head, scheme="http", host=HOST, root="")
+        names = forgotten(BOOK, write("/items/7"), head)
         assert url_namespace(HOST, "/items/7") in names
