@@ -226,7 +226,8 @@ def test_a_client_of_http_1_0_gets_it_through_both(
     page = new_item("timed")
     for _ in range(2):
         with socket.create_connection(("127.0.0.1", proxy.port), PATIENCE) as connection:
-            connection.sendall(f"GET {page} HTTP/1.0\r\n\r\n".encode())
+            asked = f"GET {page} HTTP/1.0\r\nHost: 127.0.0.1:{proxy.port}\r\n\r\n"
+            connection.sendall(asked.encode())
             answer = b"".join(iter(lambda: connection.recv(65_536), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
         assert (head.split(b" ")[1], len(body)) == (b"200", SIZE)
