@@ -211,7 +211,8 @@ class Admission:
         outcome = await self._readmit(ticket, old, updated)
         if isinstance(outcome, Admitted):
             return outcome
-        if outcome.refusal in _RENOUNCED and not ticket.credentials:
+        closed = staleness.newly_forbidden(old, updated, ticket.plan.rule)
+        if (closed or outcome.refusal in _RENOUNCED) and not ticket.credentials:
             await self._drop(ticket)
         page = stored_response(ticket.plan, ticket, updated, old.body, self._sources.now())
         withheld = storing.withheld_fields(updated)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ..messages import ResponseHead
+from ..messages import ResponseHead, StoredResponse
 from ..rules import Rule
 from .said import Said, said
 
@@ -47,6 +47,15 @@ def windows(head: ResponseHead, rule: Rule) -> Windows:
     error = _stated(rule.stale_if_error, words, "stale-if-error")
     unreachable = MAX_UNREACHABLE if error is None else error
     return Windows(revalidate or 0.0, error or 0.0, unreachable)
+
+
+def newly_forbidden(page: StoredResponse, head: ResponseHead, rule: Rule) -> bool:
+    """Whether the head that updates a page forbids to serve it stale, and the page still does not.
+
+    That counts although the update may not be stored: it is the application's last word (§4.3.4).
+    """
+    allowed = (page.stale_while_revalidate, page.stale_if_error, page.stale_if_unreachable)
+    return max(allowed) > 0 and windows(head, rule) == NONE
 
 
 def _never_stale(words: Said) -> bool:

@@ -262,6 +262,17 @@ def test_a_304_that_sets_a_cookie_reaches_its_client_whole_and_leaves_the_page(
     assert origin.asked == [ASKED_TAG] * 3
 
 
+@pytest.mark.parametrize("control", ["max-age=1, must-revalidate", "s-maxage=1", "no-cache"])
+def test_a_304_that_is_not_kept_still_forbids_to_serve_the_page_stale(
+    scenario: MakeScenario, control: str
+) -> None:
+    stage, origin = staged(scenario, cache_control="max-age=60, stale-if-error=999")
+    origin.fresh = {"cache_control": control, "set_cookie": "s=ada"}
+    assert stage.get("/a").trace == "refused-set-cookie"
+    stage.handler = lambda seen: reply("failed", 503)
+    assert stage.get("/a").text == "failed"
+
+
 def test_a_304_to_a_visitor_with_cookies_leaves_the_page_for_others(
     scenario: MakeScenario,
 ) -> None:
