@@ -21,7 +21,7 @@ from typing import Final
 
 from .fields import strings
 from .messages import ResponseHead
-from .namespaces import is_name
+from .namespaces import OF_URLS, is_name
 
 #: The register's name among the namespaces.
 SEQUENCE: Final = "pagegen:sequence"
@@ -34,12 +34,14 @@ MAX_LEARNED: Final = 65_536
 def found(head: ResponseHead, tags: Iterable[str], known: Iterable[str]) -> tuple[str, ...] | None:
     """The namespaces that a response adds to the ``known`` ones.
 
-    None when they are too many, or one has no name that it could be forgotten by.
+    None when they are too many, or one has no name that it could be forgotten by. Another page's
+    URL is none either: what forgets a URL does not replace the sequence.
     """
     own = frozenset(known)
     named = dict.fromkeys((*strings(head.get("cache-groups")), *tags))
     late = tuple(name for name in named if name not in own)
-    return late if len(late) <= MAX_GROUPS and all(map(is_name, late)) else None
+    sound = all(is_name(name) and not name.startswith(OF_URLS) for name in late)
+    return late if sound and len(late) <= MAX_GROUPS else None
 
 
 class Groups:

@@ -17,6 +17,8 @@ from .errors import NamespaceError
 
 # RFC 9875 §2 asks for at least 32 characters; 512 leaves room for escaped UTF-8 values.
 MAX_LENGTH: Final = 512
+#: How the namespaces of URLs begin, which every page has from its address (RFC 9111 §4.4).
+OF_URLS: Final = "url:"
 _NAME: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _REFERENCE: Final = re.compile(r"\{([^{}]*)\}")
 

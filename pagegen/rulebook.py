@@ -9,6 +9,7 @@ from typing import Final
 from .errors import ConfigError
 from .identities import Identity
 from .messages import CACHED_METHODS
+from .namespaces import OF_URLS
 from .patterns import PathIndex, Values
 from .rules import Invalidates, Rule
 
@@ -61,7 +62,7 @@ class RuleBook:
 
     def has(self, namespace: str) -> bool:
         """Whether a page of any rule can have this namespace; each has that of its URL."""
-        return namespace.startswith("url:") or any(
+        return namespace.startswith(OF_URLS) or any(
             _fits(literals, namespace) for literals in self._shapes
         )
 

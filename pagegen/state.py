@@ -13,6 +13,7 @@ from .flights import Flights, Outcome
 from .groups import SEQUENCE, Groups
 from .law import reuse
 from .messages import StoredResponse
+from .namespaces import OF_URLS
 from .owed import Owed
 from .planning import Planner, bypass
 from .reading import Reader
@@ -67,10 +68,11 @@ class State:
         self.owed = Owed(lambda names: step(self.forget(store, names)))
 
     async def forget(self, store: Store, names: Sequence[str]) -> None:
-        """Give namespaces new tokens; raises what the store does. The sequence comes first (see
-        :mod:`pagegen.groups`).
+        """Give namespaces new tokens; raises what the store does.
+
+        The sequence comes first (see :mod:`pagegen.groups`), unless none of them can be found late.
         """
-        if self._late:
+        if self._late and not all(name.startswith(OF_URLS) for name in names):
             await store.replace_tokens(self.mint((SEQUENCE,)), self.token_ttl)
         await store.replace_tokens(self.mint(names), self.token_ttl)
 

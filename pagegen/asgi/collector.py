@@ -10,6 +10,7 @@ from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import Refusal, declared_length, end_to_end
+from ..law.validation import unchanged, without_content
 from ..messages import Fields, Request, ResponseHead, wire_form
 from ..status import Manner
 from ..verdicts import Admitted, Course, Refused, Ticket
@@ -50,6 +51,8 @@ class Collector:
         self._declared: int | None = None
         self._taken = 0
         self._begun = False
+        #: Whether the head left as a 304 in place of a response that is not stored.
+        self._unchanged = False
         self._course: Course | Refusal | None = None
         self._complete = False
         #: Whether the application is to be asked once more, without condition.
@@ -82,6 +85,14 @@ class Collector:
         whole = self._declared is not None and self._taken >= self._declared
         if whole or not message.get("more_body", False):
             await self._engine.settle(self._exchange)
+        await self._deliver(message)
+
+    async def _deliver(self, message: Message) -> None:
+        """Send what follows the head; of a 304 that is nothing but its end."""
+        if self._unchanged and message["type"] not in BESIDE:
+            if not message.get("more_body", False):
+                await self._send({"type": "http.response.body", "body": b""})
+            return
         await self._send(message)
 
     async def _on_start(self, message: Message, collection: Collection) -> None:
@@ -124,7 +135,7 @@ class Collector:
             return
         await self._begin(refused=outcome if isinstance(outcome, Refused) else None)
         held = collection.release()
-        await self._send({**message, "body": held} if held else message)
+        await self._deliver({**message, "body": held} if held else message)
 
     async def _send_admitted(self, outcome: Admitted, head: ResponseHead) -> None:
         more = self._manner.admitted_fields(self.ticket, outcome, head)
@@ -145,6 +156,7 @@ class Collector:
         if self._begun or self._start is None or self._head is None:
             return
         self._begun = True
+        self._unchanged = fields is None and unchanged(self._request.fields, self._head)
         sent = self._manner.leaving_fields(
             self.ticket,
             end_to_end(self._head.fields) if fields is None else fields,
@@ -154,7 +166,10 @@ class Collector:
         )
         # A head is all that a client gets of some answers, and all it needs of a redirect.
         await self._engine.settle(self._exchange)
-        await self._send({**self._start, "headers": list(wire_form(sent))})
+        start = self._start
+        if self._unchanged:
+            start, sent = {**start, "status": 304}, without_content(sent)
+        await self._send({**start, "headers": list(wire_form(sent))})
 
     async def _give_up(self, refusal: Refusal) -> None:
         """Stop collecting: wake those who wait, and let go of what was held."""
@@ -162,7 +177,7 @@ class Collector:
         await self._begin(refused=await self._engine.abandon(self.ticket, refusal))
         held = collection.release() if collection is not None else b""
         if held:
-            await self._send({"type": "http.response.body", "body": held, "more_body": True})
+            await self._deliver({"type": "http.response.body", "body": held, "more_body": True})
 
     async def close(self) -> None:
         """The application has returned: a body without an end is no page."""

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..fields import MAX_VALUE, strings
 from ..messages import CACHED_METHODS, SAFE_METHODS, Request, ResponseHead
-from ..namespaces import MAX_LENGTH, is_name
+from ..namespaces import MAX_LENGTH, OF_URLS, is_name
 from ..rulebook import RuleBook
 
 #: Of a URL that makes no namespace, so many characters of its host stay readable before its digest.
@@ -49,12 +49,12 @@ def url_namespace(host: str, path: str) -> str:
     # A host with the root's dot behind it is the same one.
     place = re.sub(r"\.(?=:|$)", "", place)
     place = quote(place.lower(), safe="[]:", errors="surrogatepass")
-    name = f"url:{place}{quote(path, safe=_UNESCAPED, errors='surrogatepass')}"
+    name = f"{OF_URLS}{place}{quote(path, safe=_UNESCAPED, errors='surrogatepass')}"
     if len(name) <= MAX_LENGTH:
         return name
     digest = blake2b(name.encode("ascii"), digest_size=20).hexdigest()
     # No path has a bare "#", so no short name looks like this.
-    return f"url:{place[:HOST_SHOWN]}#{digest}"
+    return f"{OF_URLS}{place[:HOST_SHOWN]}#{digest}"
 
 
 def forgotten(book: RuleBook, request: Request, head: ResponseHead) -> tuple[str, ...]:

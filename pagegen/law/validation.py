@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 from ..fields import entity_tag, entity_tags, http_date
-from ..messages import Fields, RequestFields, StoredResponse
+from ..messages import Fields, RequestFields, ResponseHead, StoredResponse
 
 #: The request fields that make a response something else than the page (``Range`` among them).
 CONDITIONS: Final = (
@@ -39,6 +39,13 @@ SETTLED: Final = 60.0
 _KEPT: Final = frozenset(
     ("cache-control", "content-location", "etag", "expires", "last-modified", "vary")
 )
+#: Fields of a response that describe its content (RFC 9110 §8.3 to §8.6, §14.4).
+_OF_CONTENT: Final = frozenset(
+    (
+        "content-type", "content-encoding", "content-language", "content-length", "content-range",
+        "content-digest", "content-md5",
+    )
+)  # fmt: skip
 #: What an error made here carries of the page: without these, scripts of another origin could not
 #: even read its status. Nothing that would let a cache store the error.
 _KEPT_BY_ERRORS: Final = ("vary", "access-control-", "cross-origin-", "timing-allow-origin")
@@ -54,7 +61,46 @@ class Answer:
     body: bytes
 
 
-def precondition(fields: RequestFields, page: StoredResponse) -> int | None:
+class Selected(Protocol):
+    """What a condition is judged by: a page, or another response (RFC 9110 §13.2)."""
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+
+    @property
+    def etag(self) -> str | None:
+        """Its entity tag, as it came."""
+
+    @property
+    def last_modified(self) -> float | None:
+        """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """Those of a response that is no page; see :class:`Selected`."""
+
+    status: int
+    etag: str | None
+    last_modified: float | None
+
+
+def unchanged(fields: RequestFields, head: ResponseHead) -> bool:
+    """Whether a 304 is the answer to this request in place of a response that is not stored.
+
+    Its handler did not see the condition, so nobody else has judged it.
+    """
+    modified = http_date(head.get("last-modified"))
+    return precondition(fields, Validators(head.status, head.get("etag"), modified)) == 304
+
+
+def without_content(fields: Fields) -> Fields:
+    """The fields of a response that leaves as a 304: all but those that describe its content."""
+    return tuple(pair for pair in fields if pair[0].lower() not in _OF_CONTENT)
+
+
+def precondition(fields: RequestFields, page: Selected) -> int | None:
     """The status that a GET or HEAD gets instead of this page: 304, 412, or None (§13.2.2).
 
     Only a page with a status of 2xx has anything to say about it (§13.2.1).
@@ -72,7 +118,7 @@ def precondition(fields: RequestFields, page: StoredResponse) -> int | None:
     return 304 if since is not None and _modified(since, page) is False else None
 
 
-def _matches(wanted: str, page: StoredResponse) -> bool:
+def _matches(wanted: str, page: Selected) -> bool:
     """``If-Match`` (§13.1.1), by strong comparison: two weak tags are never the same (§8.8.3.2)."""
     if wanted.strip(" \t") == "*":
         return True
@@ -80,7 +126,7 @@ def _matches(wanted: str, page: StoredResponse) -> bool:
     return ours is not None and not ours.weak and ours in entity_tags(wanted)
 
 
-def _is_known(known: str, page: StoredResponse) -> bool:
+def _is_known(known: str, page: Selected) -> bool:
     """Whether ``If-None-Match`` is false (§13.1.2), by weak comparison (§8.8.3.2)."""
     known = known.strip(" \t")
     # An application that forgets the quotes gets its own text back from browsers.
@@ -90,7 +136,7 @@ def _is_known(known: str, page: StoredResponse) -> bool:
     return ours is not None and any(tag.opaque == ours.opaque for tag in entity_tags(known))
 
 
-def _modified(since: str, page: StoredResponse) -> bool | None:
+def _modified(since: str, page: Selected) -> bool | None:
     """Whether the page is younger than this date (§13.1.3, §13.1.4); None when nobody can tell."""
     moment = http_date(since)
     if moment is None or page.last_modified is None:

@@ -9,6 +9,7 @@ from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange, handling
 from ..law.storing import Refusal, declared_length, end_to_end
+from ..law.validation import unchanged, without_content
 from ..messages import Fields, Request, ResponseHead
 from ..status import Manner
 from ..stepping import step
@@ -48,6 +49,8 @@ class Collector:
         self._declared: int | None = None
         self._taken = 0
         self._begun = False
+        #: Whether the head left as a 304 in place of a response that is not stored.
+        self._unchanged = False
         #: By the head; None until there is one, or while it may be replaced yet.
         self._course: Course | Refusal | None = None
         self._server_write: Write | None = None
@@ -68,7 +71,7 @@ class Collector:
                 iterable = app(environ, self.start_response)
             self._app_close = getattr(iterable, "close", None)
             self._judge()
-            if self._collection is None and self._begun:
+            if self._collection is None and self._begun and not self._unchanged:
                 self._settle()
                 self._exchange.end()
                 return iterable
@@ -149,9 +152,11 @@ class Collector:
             self._begin(self._engine.leaving_fields(self.ticket, self._request, self._head))
         return data
 
-    def _passing(self, data: bytes) -> bytes:
+    def _passing(self, data: bytes) -> bytes | None:
         """A piece of what is not stored; the last one leaves when all is settled."""
         self._begin()
+        if self._unchanged:
+            return None
         if self._declared is not None and self._taken >= self._declared:
             self._settle()
         return data
@@ -166,6 +171,7 @@ class Collector:
         if self._begun or self._head is None:
             return
         self._begun = True
+        self._unchanged = fields is None and unchanged(self._request.fields, self._head)
         sent = self._manner.leaving_fields(
             self.ticket,
             end_to_end(self._head.fields) if fields is None else fields,
@@ -175,7 +181,10 @@ class Collector:
         )
         # A head is all that a client gets of some answers, and all it needs of a redirect.
         self._settle()
-        self._server_write = self._start_response(self._status_line, list(sent))
+        line = self._status_line
+        if self._unchanged:
+            line, sent = "304 Not Modified", without_content(sent)
+        self._server_write = self._start_response(line, list(sent))
 
     # The server's side ------------------------------------------------------------------------
 
@@ -239,7 +248,7 @@ class Collector:
             self._send_admitted(outcome, head)
             return
         self._begin(refused=outcome if isinstance(outcome, Refused) else None)
-        if held := self._collection.release():
+        if (held := self._collection.release()) and not self._unchanged:
             self._ready.append(held)
 
     def _send_admitted(self, outcome: Admitted, head: ResponseHead) -> None:

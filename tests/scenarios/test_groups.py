@@ -138,6 +138,14 @@ def test_the_sequence_is_replaced_before_the_tokens(scenario: MakeScenario) -> N
     assert store.replaced == [(SEQUENCE,), ("item:3",)]
 
 
+def test_what_forgets_a_url_alone_leaves_the_sequence(scenario: MakeScenario) -> None:
+    clock = FakeClock()
+    store = Counting(clock)
+    stage = scenario(LIST, store=store, clock=clock)
+    stage.post("/list")
+    assert store.replaced == [("url:testserver/list",)]
+
+
 def test_without_a_rule_that_allows_groups_nothing_is_added_to_an_invalidation(
     scenario: MakeScenario,
 ) -> None:
@@ -163,8 +171,9 @@ def test_a_rule_without_groups_stores_no_page_that_names_others(scenario: MakeSc
         ", ".join(f'"{number}"' for number in range(MAX_GROUPS + 1)),
         '" leading space"',
         '"' + "x" * 513 + '"',
+        '"url:testserver/other"',
     ],
-    ids=["too-many", "no-name", "too-long"],
+    ids=["too-many", "no-name", "too-long", "another-url"],
 )
 def test_a_page_that_could_not_be_forgotten_is_not_stored(
     scenario: MakeScenario, groups: str

@@ -88,7 +88,7 @@ def test_a_head_that_finds_nothing_goes_on_untouched_and_stores_nothing(
 def test_a_head_that_agrees_freshens_the_expired_page(scenario: MakeScenario, rule: Rule) -> None:
     stage, site = staged(scenario, rule, x_state="old")
     site.said["x_state"] = "new"
-    head = stage.request("HEAD", "/a", {"if-none-match": '"1"'})
+    head = stage.request("HEAD", "/a", {"if-none-match": '"other"'})
     assert (head.status, head.body, head.get("x-state")) == (200, b"", "new")
     assert head.get("content-length") == "4"
     stage.clock.advance(59)
@@ -97,6 +97,17 @@ def test_a_head_that_agrees_freshens_the_expired_page(scenario: MakeScenario, ru
     assert (answer.get("x-state"), answer.get("content-length")) == ("new", "4")
     # A HEAD is no question about the page: the client's condition is ours to answer.
     assert site.seen == [("HEAD", False)]
+
+
+@RULES
+def test_a_head_that_agrees_is_a_304_to_who_has_the_page(
+    scenario: MakeScenario, rule: Rule
+) -> None:
+    stage, site = staged(scenario, rule, x_state="old")
+    head = stage.request("HEAD", "/a", {"if-none-match": '"1"'})
+    assert (head.status, head.body, head.get("content-length")) == (304, b"", None)
+    assert site.seen == [("HEAD", False)]
+    assert stage.get("/a").trace == "hit"
 
 
 @pytest.mark.parametrize(
