@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import navigation_fields, not_cached
+from ..law.downstream import VARIES, navigates, not_cached
 from ..law.ranges import partial
 from ..law.storing import ENDING_HERE, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
@@ -17,6 +17,7 @@ from ..verdicts import Hit, Stale
 from .requests import ScopeFields
 from .types import Message, Send
 
+_VARIES: Final = wire_form(VARIES)
 _CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
 _ENDING_HERE: Final = frozenset(name.encode("ascii") for name in ENDING_HERE)
 
@@ -55,7 +56,8 @@ async def send_page(
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
     if page.codings:
         page = selected(request.fields, page)
-    more += wire_form(navigation_fields(request.fields, page))
+    if navigates(request.fields, page):
+        more += _VARIES
     code, fields, body = page.status, page.wire_fields, page.body
     asked = request.fields
     # One look for all five: nearly every request has none of them.

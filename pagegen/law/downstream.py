@@ -16,7 +16,7 @@ from .validation import Answer
 #: What clients are told of a page that can be invalidated.
 NO_CACHE: Final[Fields] = (("Cache-Control", "no-cache"),)
 #: It never matches, whatever a request says (RFC 9110 §12.5.5).
-_VARIES: Final[Fields] = (("Vary", "*"),)
+VARIES: Final[Fields] = (("Vary", "*"),)
 
 
 def passing_fields(head: ResponseHead, rule: Rule, request: Request) -> Fields:
@@ -34,19 +34,19 @@ def passing_fields(head: ResponseHead, rule: Rule, request: Request) -> Fields:
         kept = codings.varied(kept)
     ours = added(head, rule)
     navigates = bool(ours) and request.fields.get("sec-fetch-mode") == "navigate"
-    return kept + ours + (_VARIES if navigates else ())
+    return kept + ours + (VARIES if navigates else ())
 
 
-def navigation_fields(fields: RequestFields, page: StoredResponse) -> Fields:
-    """What a browser has to be told besides when it opens a page as a document.
+def navigates(fields: RequestFields, page: StoredResponse) -> bool:
+    """Whether a browser opens a page as a document that may be invalidated: it gets ``VARIES`` too.
 
     Behind the back and forward buttons it shows what it stored without asking, and ``no-cache``
     means nothing there (RFC 9111 §6). What varies by everything it validates first, so the buttons
     do not show what was invalidated. Other caches are spared: many store no such page at all.
     """
     if fields.get("sec-fetch-mode") != "navigate":
-        return ()
-    return _VARIES if NO_CACHE[0] in page.fields[page.own_fields :] else ()
+        return False
+    return NO_CACHE[0] in page.fields[page.own_fields :]
 
 
 def not_cached() -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import navigation_fields, not_cached
+from ..law.downstream import VARIES, navigates, not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
@@ -49,7 +49,8 @@ def send_page(
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
     if page.codings:
         page = selected(request.fields, page)
-    more += navigation_fields(request.fields, page)
+    if navigates(request.fields, page):
+        more += VARIES
     # One look for all five: nearly every request has none of them.
     if not request.context.keys().isdisjoint(CONDITION_KEYS):
         code = precondition(request.fields, page)
