@@ -1,7 +1,8 @@
 """Namespaces found while a page is rendered: ``Cache-Groups`` (RFC 9875) and ``cache.tag``.
 
 Their tokens cannot be read before the handler starts, since nobody knows their names. So there is
-one more random register, the *sequence*: every invalidation replaces it *before* the tokens.
+one more random register, the *sequence*: every invalidation, but of URLs alone, replaces it
+*before* the tokens.
 
 1. Read the sequence before the handler starts.
 2. When it has ended, read the late tokens, and after them the sequence again.
@@ -11,7 +12,8 @@ Only in this order is it safe. A write that the handler did not see ends after 1
 token from before that write, the write replaces it still, and the page dies. If 2 reads the new
 one, the sequence was replaced before it, and 3 sees that.
 
-Requests wait for each other's page on an equal sequence only, for the same reason.
+Requests wait on equal tokens; a page with such namespaces is handed over on an equal sequence
+only, for the same reason.
 """
 
 from __future__ import annotations
