@@ -157,8 +157,9 @@ class Admission:
             self._state.groups.learn(target.slot, tuple(ticket.late))
         if target.rule.open:
             if names:
-                marker = (target, names, now, keep)
-                await self._variants.mark(self._store, ticket.resource, *marker, hurry)
+                await self._variants.mark(
+                    self._store, ticket.resource, target, names, now, keep, hurry
+                )
             else:
                 self._variants.unlearn(ticket.resource)
         return kept

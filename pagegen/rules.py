@@ -210,7 +210,7 @@ def _build_forgetting(rule: Rule, put: _Put) -> None:
     """By what its pages are forgotten."""
     if rule.own_url is None:
         put("own_url", "target" if rule.namespaces else True)
-    if rule.own_url not in (True, False, "target"):
+    if not isinstance(rule.own_url, bool) and rule.own_url != "target":
         raise ConfigError(
             f"{rule.own_url!r} is no choice", 'Write true, false or "target"', field="own_url"
         )

@@ -5,11 +5,8 @@ A server binds port 0 and writes the port it got into its log, so there is no po
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +19,11 @@ import httpx
 import pytest
 
 from demo_app.load import ensure_database
+from tests.processes import PATIENCE, port_in, running, text_of
 
 Kind = Literal["uvicorn", "gunicorn"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-#: Seconds for which a server may start or end, and seconds between two looks at it.
-PATIENCE: Final = 30.0
-_TICK: Final = 0.05
 
 _COMMANDS: Final[dict[Kind, tuple[str, ...]]] = {
     "uvicorn": (
@@ -39,7 +34,6 @@ _COMMANDS: Final[dict[Kind, tuple[str, ...]]] = {
         "--graceful-timeout", "2", "--access-logfile", "-", "demo_app.wsgi:app",
     ),
 }  # fmt: skip
-_LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class Server:
 
     def logged(self) -> str:
         """All that the server wrote so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return text_of(self.log)
 
     def client(self) -> httpx.Client:
         """A client with a pool of connections; it looks at no proxy of the environment."""
@@ -91,62 +85,28 @@ def serving(kind: Kind, database: Path, folder: Path) -> Iterator[Server]:
     """Serve the demo on a copy of ``database`` in ``folder`` while the block runs."""
     log = folder / f"{kind}.log"
     shutil.copy(database, folder / "catalogue.sqlite")
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *_COMMANDS[kind]],
-            cwd=folder,  # pagegen warns of company in the same folder, and this is none
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield _ready(kind, process, log)
-    finally:
-        _end(process)
+
+    def ready() -> Server | None:
+        if (port := port_in(log)) is None:
+            return None
+        server = Server(kind, port, log)
+        with server.client() as client:  # a request that leaves no trace in the cache
+            client.get("/board/state").raise_for_status()
+        return server
+
+    command = (sys.executable, "-m", *_COMMANDS[kind])
+    # pagegen warns of company in the same folder, and this is none.
+    with running(command, log, folder, _environment(folder), ready) as server:
+        yield server
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    own = {
+    return {
         "DEMO_DATABASE": str(folder / "catalogue.sqlite"),
         "HOME": str(folder),  # gunicorn keeps a control socket there
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
-    return {**os.environ, **own}
-
-
-def _ready(kind: Kind, process: subprocess.Popen[bytes], log: Path) -> Server:
-    """The server, once it has answered a request that leaves no trace in the cache."""
-    for _ in range(int(PATIENCE / _TICK)):
-        found = _LISTENING.search(log.read_text(encoding="utf-8"))
-        if found is not None:
-            server = Server(kind, int(found[1]), log)
-            with server.client() as client:
-                client.get("/board/state").raise_for_status()
-            return server
-        if _ended(process):
-            break
-    raise AssertionError(f"{kind} did not start:\n{log.read_text(encoding='utf-8')}")
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the process ends within a tick."""
-    try:
-        process.wait(_TICK)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise
 
 
 def show_log(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import VARIES, navigates, not_cached
+from ..law.downstream import NO_CACHE, VARIES, navigates, not_cached
 from ..law.ranges import partial
 from ..law.storing import ENDING_HERE, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
@@ -18,6 +18,7 @@ from .requests import ScopeFields
 from .types import Message, Send
 
 _VARIES: Final = wire_form(VARIES)
+_NO_CACHE: Final = wire_form(NO_CACHE)[0]
 _CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
 _ENDING_HERE: Final = frozenset(name.encode("ascii") for name in ENDING_HERE)
 
@@ -56,7 +57,7 @@ async def send_page(
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
     if page.codings:
         page = selected(request.fields, page)
-    if navigates(request.fields, page):
+    if navigates(request.fields) and _NO_CACHE in page.wire_fields[page.own_fields :]:
         more += _VARIES
     code, fields, body = page.status, page.wire_fields, page.body
     asked = request.fields

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..messages import Fields, Request, RequestFields, ResponseHead, StoredResponse
+from ..messages import Fields, Request, RequestFields, ResponseHead
 from ..rules import Rule
 from . import codings, storing, validation
 from .validation import Answer
@@ -33,20 +33,18 @@ def passing_fields(head: ResponseHead, rule: Rule, request: Request) -> Fields:
     if rule.compress and codings.worth_coding(head, None):
         kept = codings.varied(kept)
     ours = added(head, rule)
-    navigates = bool(ours) and request.fields.get("sec-fetch-mode") == "navigate"
-    return kept + ours + (VARIES if navigates else ())
+    return kept + ours + (VARIES if ours and navigates(request.fields) else ())
 
 
-def navigates(fields: RequestFields, page: StoredResponse) -> bool:
-    """Whether a browser opens a page as a document that may be invalidated: it gets ``VARIES`` too.
+def navigates(fields: RequestFields) -> bool:
+    """Whether a browser opens the response as a document. Where the ``no-cache`` is ours, it gets
+    ``VARIES`` too.
 
     Behind the back and forward buttons it shows what it stored without asking, and ``no-cache``
     means nothing there (RFC 9111 §6). What varies by everything it validates first, so the buttons
     do not show what was invalidated. Other caches are spared: many store no such page at all.
     """
-    if fields.get("sec-fetch-mode") != "navigate":
-        return False
-    return NO_CACHE[0] in page.fields[page.own_fields :]
+    return fields.get("sec-fetch-mode") == "navigate"
 
 
 def not_cached() -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import VARIES, navigates, not_cached
+from ..law.downstream import NO_CACHE, VARIES, navigates, not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
@@ -49,7 +49,7 @@ def send_page(
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
     if page.codings:
         page = selected(request.fields, page)
-    if navigates(request.fields, page):
+    if navigates(request.fields) and NO_CACHE[0] in page.fields[page.own_fields :]:
         more += VARIES
     # One look for all five: nearly every request has none of them.
     if not request.context.keys().isdisjoint(CONDITION_KEYS):

@@ -7,9 +7,7 @@ be told one, and get another when somebody else was quicker.
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,14 +19,13 @@ from typing import Any, Final, Literal
 import httpx
 import pytest
 
-from tests.serving import PATIENCE, ROOT
+from tests.processes import PATIENCE, DidNotStartError, port_in, running, text_of
+from tests.serving import ROOT
 from tests.stores.servers import free_port
 
 Kind = Literal["uvicorn", "gunicorn"]
 ProxyKind = Literal["nginx", "varnish"]
 
-#: Seconds between two looks at a program that is about to start.
-_TICK: Final = 0.02
 #: Ports that are tried for a program which cannot choose one itself.
 _TRIES: Final = 5
 _SITE: Final = "tests.clients.application"
@@ -42,11 +39,6 @@ _COMMANDS: Final[dict[Kind, tuple[str, ...]]] = {
         "--graceful-timeout", "2", f"{_SITE}:wsgi()",
     ),
 }  # fmt: skip
-_LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
-
-
-class DidNotStartError(Exception):
-    """The program ended, or was silent for too long; says what it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +56,7 @@ class Program:
 
     def logged(self) -> str:
         """All that it wrote so far."""
-        return _text(self.log)
+        return text_of(self.log)
 
     def client(self, **options: Any) -> httpx.Client:
         """A client with a pool of connections; it looks at no proxy of the environment."""
@@ -118,11 +110,11 @@ def site(kind: Kind, folder: Path) -> Iterator[Origin]:
     own = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
     def port() -> int | None:
-        found = _LISTENING.search(_text(log))
-        return int(found[1]) if found and _answers(int(found[1]), "/-/seen/") else None
+        found = port_in(log)
+        return found if found is not None and _answers(found, "/-/seen/") else None
 
     command = (sys.executable, "-m", *_COMMANDS[kind])
-    with _running(command, log, port, folder, own) as listening:
+    with running(command, log, folder, own, port) as listening:
         yield Origin(kind, listening, log)
 
 
@@ -197,7 +189,7 @@ def _on_some_port(
         def ready() -> int | None:
             return port if _answers(port, "/-/seen/") else None
 
-        return stack.enter_context(_running(command(port), log, ready, folder))
+        return stack.enter_context(running(command(port), log, folder, {}, ready))
 
     with ExitStack() as stack:
         yield _first_started(started)
@@ -208,52 +200,6 @@ def _first_started(start: Callable[[int], int]) -> int:
         with suppress(DidNotStartError):
             return start(free_port())
     return start(free_port())
-
-
-@contextmanager
-def _running(
-    command: Sequence[str],
-    log: Path,
-    ready: Callable[[], int | None],
-    folder: Path,
-    more: dict[str, str] | None = None,
-) -> Iterator[int]:
-    """Run a program while the block runs; it starts once ``ready`` says its port."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **(more or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield _ready(process, ready, log)
-    finally:
-        _end(process)
-
-
-def _ready(process: subprocess.Popen[bytes], ready: Callable[[], int | None], log: Path) -> int:
-    for _ in range(int(PATIENCE / _TICK)):
-        if (port := ready()) is not None:
-            return port
-        try:
-            process.wait(_TICK)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    raise DidNotStartError(f"{process.args!r} did not start:\n{_text(log)}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        raise
 
 
 def _answers(port: int, path: str) -> bool:
@@ -275,7 +221,3 @@ def binary(name: str, package: str = "") -> str:
     if path is None:
         pytest.fail(f"{name} is missing. Run `make parts`, or apt-get install {package or name}")
     return path
-
-
-def _text(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")

@@ -11,7 +11,7 @@ from cachecontrol.heuristics import LastModified
 
 from tests.clients.conftest import NewItem
 from tests.clients.programs import Origin
-from tests.serving import PATIENCE
+from tests.processes import PATIENCE
 
 
 class Client:

@@ -13,7 +13,7 @@ import pytest
 from tests.clients.application import LINE, LINES
 from tests.clients.conftest import NewItem
 from tests.clients.programs import Origin, binary
-from tests.serving import PATIENCE
+from tests.processes import PATIENCE
 
 #: When the first version of a page was made, a second later, and long before either.
 MADE: Final = "Sun, 13 Sep 2020 12:26:40 GMT"

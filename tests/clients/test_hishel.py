@@ -11,7 +11,7 @@ from hishel.httpx import CacheClient
 
 from tests.clients.conftest import NewItem
 from tests.clients.programs import Origin
-from tests.serving import PATIENCE
+from tests.processes import PATIENCE
 
 
 @pytest.fixture(params=["private", "shared"])

@@ -13,7 +13,7 @@ import pytest
 from tests.clients.application import LINE, LINES
 from tests.clients.conftest import NewItem
 from tests.clients.programs import Origin, Program
-from tests.serving import PATIENCE
+from tests.processes import PATIENCE
 
 SIZE = LINE * LINES
 

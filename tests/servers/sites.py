@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from pagegen.testing import Answer
-from tests.serving import PATIENCE, ROOT
+from tests.processes import PATIENCE, port_in, running, text_of
+from tests.serving import ROOT
 
 _UVICORN: Final = ("uvicorn", "--port", "0", "--timeout-graceful-shutdown", "2", "--no-access-log",
                    "--factory", "tests.servers.site:asgi")  # fmt: skip
@@ -27,9 +25,6 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "gunicorn": (*_GUNICORN, "--workers", "1"),
     "two workers of gunicorn": (*_GUNICORN, "--workers", "2"),
 }
-_LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
-#: Seconds between two looks at a server that starts.
-_TICK: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,39 +59,16 @@ def serving(name: str, folder: Path) -> Iterator[Site]:
     own = {"HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     if name.startswith("two workers"):
         own["SITE_STORE"] = str(folder / "pages")
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *COMMANDS[name]],
-            cwd=folder,
-            env={**os.environ, **own},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield _ready(name, process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
 
+    def ready() -> Site | None:
+        if (port := port_in(log)) is None:
+            return None
+        site = Site(name, port, log)
+        connection = site.connect()
+        assert ask(connection, "GET", "/bypass/ready").status == 200
+        connection.close()
+        return site
 
-def _ready(name: str, process: subprocess.Popen[bytes], log: Path) -> Site:
-    """The site, once it has answered."""
-    for _ in range(int(PATIENCE / _TICK)):
-        if (found := _LISTENING.search(log.read_text(encoding="utf-8"))) is not None:
-            site = Site(name, int(found[1]), log)
-            connection = site.connect()
-            assert ask(connection, "GET", "/bypass/ready").status == 200
-            connection.close()
-            return site
-        try:
-            process.wait(_TICK)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    raise AssertionError(f"{name} did not start:\n{log.read_text(encoding='utf-8')}")
+    with running((sys.executable, "-m", *COMMANDS[name]), log, folder, own, ready) as site:
+        yield site
+        assert "Traceback" not in text_of(log)

@@ -234,6 +234,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"compress": "gzip"}, "compress", "'gzip' is no list", '["a"]'),
     ({"compress": ["lzma"]}, "compress", "'lzma' is no choice", "Choose zstd or br or gzip"),
+    ({"own_url": 1}, "own_url", "1 is no choice", 'Write true, false or "target"'),
     ({"own_url": "yes"}, "own_url", "'yes' is no choice", 'Write true, false or "target"'),
     ({"groups": "yes"}, "groups", "'yes' is neither true nor false", "Write one"),
     ({"max_body": "1 mb"}, "max_body", "'1 mb' is not a size", '"64MiB"'),
