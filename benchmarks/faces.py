@@ -162,7 +162,8 @@ def all_opened(
 
 
 def _cache(ground: Ground, url: str, **settings: Any) -> PageCache:
-    cache = PageCache([RULE], store=url, **settings)
+    # As the clients' own timeout: a machine that stalls must make no forward of a measured hit.
+    cache = PageCache([RULE], store=url, max_delay="1s", **settings)
 
     async def close() -> None:
         cache.close()
