@@ -55,6 +55,8 @@ class Settings:
         Context, which name a request and not a page.
     max_wait: how long a request waits for another one that renders its page (nginx: 5 s).
     max_waiters: requests of this process that may wait at one time; the others forward themselves.
+    leases: whether processes that share the store also wait for each other's rendering; else each
+        renders a page once.
     """
 
     store: str = field(default="memory://", repr=False)  # may hold a password
@@ -69,6 +71,7 @@ class Settings:
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
     max_wait: str | float = 5.0
     max_waiters: int = 1000
+    leases: bool = True
 
     #: ``max_wait`` in seconds.
     patience: float = field(init=False, repr=False, compare=False)
@@ -82,9 +85,9 @@ class Settings:
         where = "[pagegen]"
         for name in ("store", "site", "release", "site_key"):
             _expect(isinstance(getattr(self, name), str), name, "is not text", "Put it in quotes")
-        _expect(
-            isinstance(self.cache_status, bool), "cache_status", "is no switch", "Write true/false"
-        )
+        for name in ("cache_status", "leases"):
+            switch = isinstance(getattr(self, name), bool)
+            _expect(switch, name, "is no switch", "Write true/false")
         _expect(
             self.date in ("auto", "send", "leave"),
             "date",

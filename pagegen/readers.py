@@ -12,6 +12,11 @@ from .messages import CACHED_METHODS, PARTS, SAFE_METHODS
 from .namespaces import Template, parse
 from .units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
 
+#: XFetch's beta where a rule says nothing: e^(1/2), some 1.65 renderings are expected for each
+#: expiry where no lease makes them one (Vattani et al., VLDB 2015, theorem 1).
+EARLY_BETA: Final = 2.0
+MAX_BETA: Final = 100.0
+
 #: Query parameters that tell where a visitor came from and that no page depends on.
 QUERY_PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
     "@tracking": (
@@ -109,6 +114,19 @@ def maybe(value: object, place: str) -> float | None:
     return None if value is None else duration(value, place)
 
 
+def beta(value: object) -> float:
+    """XFetch's beta, 0 for off; raises ``ConfigError``."""
+    if isinstance(value, bool):
+        return EARLY_BETA if value else 0.0
+    if not isinstance(value, int | float) or not 0 <= value <= MAX_BETA:
+        raise ConfigError(
+            f"{value!r} is no factor",
+            f"Write true, false or a number from 0 to {MAX_BETA:g}: 2 suits most, more is earlier",
+            field="early",
+        )
+    return float(value)
+
+
 def size(value: object, place: str) -> int:
     """Bytes; raises ``ConfigError`` (field ``place``)."""
     try:
@@ -155,6 +173,12 @@ def choice(value: object, place: str, choices: tuple[str, ...]) -> None:
     """Raise ``ConfigError`` unless the value is one of these."""
     if value not in choices:
         raise ConfigError(f"{value!r} is no choice", f"Choose {' or '.join(choices)}", field=place)
+
+
+def switch(value: object, place: str) -> None:
+    """Raise ``ConfigError`` unless the value is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{value!r} is neither true nor false", "Write one", field=place)
 
 
 def templates(

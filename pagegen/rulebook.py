@@ -71,6 +71,16 @@ class RuleBook:
         """Whether pages of any rule may name namespaces while they are rendered."""
         return any(rule.groups for rule in self.rules)
 
+    @property
+    def soft(self) -> float:
+        """The longest time that any rule leaves softly invalidated pages to others; 0 for none."""
+        return max((r.stale_while_revalidate or 0.0 for r in self.rules if r.soft), default=0.0)
+
+    @property
+    def lag(self) -> float:
+        """The longest ``replica_lag`` of any rule, in seconds; 0 for none."""
+        return max((rule.lag for rule in self.rules), default=0.0)
+
     def token_ttl(self) -> float:
         """Seconds for tokens to live: twice as long as any rule lets a page be served."""
         stays = (

@@ -46,6 +46,12 @@ class Rule:
     swr, sie: how long past its ttl an expired (never an invalidated) page may be served while one
         refresh runs behind it, or when the application fails (RFC 5861). Same forms as ttl. None:
         the response's own headers decide.
+    early: renewing before the lifetime ends, by chance and by how long the page takes to render
+        (XFetch, :mod:`pagegen.law.early`). A number is its beta; True is 2, False is 0: never.
+    soft: whether ``invalidate(..., soft=True)`` leaves the old page to others for ``swr``, which
+        the rule then states. Costs a token more for each namespace it declares.
+    replica_lag: how far behind the database may be that the handler reads. Pages are not stored for
+        so long after a namespace of theirs was forgotten. None: not at all.
     heuristic: the longest time for which a page that says nothing of its lifetime is taken to be
         fresh, by a tenth of the age of its ``Last-Modified`` (RFC 9111 §4.2.2). None: never.
     client_reload: ``"honour"`` what requests say in ``Cache-Control`` (RFC 9111 §5.2.1), such as
@@ -77,6 +83,9 @@ class Rule:
     ttl: str | float | Mapping[Any, str | float] | None = None
     swr: str | float | None = None
     sie: str | float | None = None
+    early: bool | float = True
+    soft: bool = False
+    replica_lag: str | float | None = None
     heuristic: str | float | None = None
     client_reload: Literal["honour", "ignore"] = "honour"
     own_url: bool | Literal["target"] | None = None
@@ -99,6 +108,8 @@ class Rule:
     heuristic_limit: float | None = field(init=False, repr=False, compare=False)
     stale_while_revalidate: float | None = field(init=False, repr=False, compare=False)
     stale_if_error: float | None = field(init=False, repr=False, compare=False)
+    early_beta: float = field(init=False, repr=False, compare=False)
+    lag: float = field(init=False, repr=False, compare=False)
     learns: bool = field(init=False, repr=False, compare=False)
     body_limit: int = field(init=False, repr=False, compare=False)
     parameters: Mapping[str, Parameter] = field(init=False, repr=False, compare=False)
@@ -130,13 +141,15 @@ class Invalidates:
     """Writes that forget namespaces with no code in the handler.
 
     When the application answers one of ``methods`` on ``path`` with a status below 400, the
-    namespaces are invalidated before the answer leaves. All entries that match take part.
+    namespaces are invalidated before the answer leaves. All entries that match take part. ``soft``
+    leaves old pages to others for a while, where their rules allow it.
     """
 
     path: str
     namespaces: Sequence[str]
     methods: Sequence[str] = UNSAFE_METHODS
     name: str = ""
+    soft: bool = False
 
     pattern: PathPattern = field(init=False, repr=False, compare=False)
     templates: tuple[Template, ...] = field(init=False, repr=False, compare=False)
@@ -151,6 +164,7 @@ class Invalidates:
                 raise ConfigError("forgets nothing", "List at least one", field="namespaces")
             known = {"path": self.pattern.parameters}
             put("templates", read.templates(names, known, "a path parameter"))
+            read.switch(self.soft, "soft")
         except ConfigError as error:
             raise error.at(where=f'invalidates "{self.name or self.path}"') from None
 
@@ -189,6 +203,8 @@ def _build_storing(rule: Rule, put: _Put) -> None:
     put("stale_while_revalidate", read.maybe(rule.swr, "swr"))
     put("stale_if_error", read.maybe(rule.sie, "sie"))
     put("heuristic_limit", read.maybe(rule.heuristic, "heuristic"))
+    put("early_beta", read.beta(rule.early))
+    put("lag", read.maybe(rule.replica_lag, "replica_lag") or 0.0)
     put("compress", read.texts(rule.compress, "compress"))
     for coding in rule.compress:
         read.choice(coding, "compress", CODINGS)
@@ -214,10 +230,16 @@ def _build_forgetting(rule: Rule, put: _Put) -> None:
         raise ConfigError(
             f"{rule.own_url!r} is no choice", 'Write true, false or "target"', field="own_url"
         )
-    for name in ("cache", "groups"):
-        value = getattr(rule, name)
-        if not isinstance(value, bool):
-            raise ConfigError(f"{value!r} is neither true nor false", "Write one", field=name)
+    for name in ("cache", "groups", "soft"):
+        read.switch(getattr(rule, name), name)
+    needed = {"swr": rule.stale_while_revalidate, "namespaces": rule.namespaces}
+    for name in needed if rule.soft else ():
+        if not needed[name]:
+            raise ConfigError(
+                f"needs {name}: without, nothing is left to others for a while",
+                f"Add {name}, or remove soft",
+                field="soft",
+            )
     # Whether its pages have more to them than the rule can say: variants, or late namespaces.
     put("learns", rule.open or bool(rule.groups))
 

@@ -93,6 +93,9 @@ CHANGES: dict[str, Any] = {
     "ttl": "2h",
     "swr": "1s",
     "sie": "1s",
+    "early": 1.5,
+    "soft": True,
+    "replica_lag": "2s",
     "heuristic": "1d",
     "client_reload": "ignore",
     "own_url": False,
@@ -111,7 +114,8 @@ CHANGES: dict[str, Any] = {
 
 @pytest.mark.parametrize("field", CHANGES)
 def test_a_changed_rule_has_another_fingerprint(field: str) -> None:
-    assert rule(**{field: CHANGES[field]}).fingerprint != rule().fingerprint
+    able = {"swr": "1m", "namespaces": ("n",)} if field == "soft" else {}
+    assert rule(**able, **{field: CHANGES[field]}).fingerprint != rule(**able).fingerprint
 
 
 def test_the_changes_cover_every_field_of_a_cached_rule() -> None:
