@@ -11,6 +11,7 @@ from .exchange import current
 from .flights import Outcome
 from .law import codings, downstream, freshening, reuse, staleness, storing, vary
 from .law.storing import Refusal
+from .leasing import Mark
 from .messages import Codings, Fields, Request, ResponseHead, StoredResponse
 from .pages import stored_response
 from .state import State
@@ -95,10 +96,31 @@ class Admission:
         now = self._sources.now()
         target, names = self._target(ticket, head)
         page = stored_response(target, ticket, head, body, now, coded)
+        self._state.leasing.learn(target, page.render_seconds)
+        kept = await self._keep(ticket, target, names, page, hurry)
+        # What is stale when it comes is nobody else's page without asking the application, unless
+        # it says that it may be served meanwhile.
+        good = reuse.within(page, page.stale_while_revalidate, now)
+        self._state.settle(ticket, page if good else Outcome.REFUSED)
+        if ticket.lease is not None and not (good and kept):
+            await self._mark(ticket, Mark.UNKEPT if good else Mark.REFUSED)
+        return Admitted(page, kept=kept, withheld=storing.withheld_fields(head))
+
+    async def _keep(
+        self,
+        ticket: Ticket,
+        target: Plan,
+        names: tuple[str, ...],
+        page: StoredResponse,
+        hurry: Callable[[], None],
+    ) -> bool:
+        """Put a page into the store, if that is where it may go; whether it is there."""
         if names:
             # Before the store is asked, and though it may fail: who waits for this page and gets
             # another one must not wait for the next in vain, too.
             self._variants.expect(ticket.resource, names)
+        if not ticket.stores:
+            return False
         try:
             hurry()
             kept = await self._write(ticket, target, names, page, hurry)
@@ -106,11 +128,7 @@ class Admission:
             self._state.store_failed(error)
             kept = False
         self._counters.count("admitted" if kept else "no-room")
-        # What is stale when it comes is nobody else's page without asking the application, unless
-        # it says that it may be served meanwhile.
-        good = reuse.within(page, page.stale_while_revalidate, now)
-        self._state.settle(ticket, page if good else Outcome.REFUSED)
-        return Admitted(page, kept=kept, withheld=storing.withheld_fields(head))
+        return kept
 
     async def _refusal_of_whole(
         self,
@@ -131,7 +149,7 @@ class Admission:
             return Refusal.GROUPS
         if self._state.owing((*plan.namespaces, *late)):
             return Refusal.OWED
-        return await self._belong(ticket, late, hurry) if late else None
+        return await self._belong(ticket, late, hurry) if late and ticket.stores else None
 
     def _target(self, ticket: Ticket, head: ResponseHead) -> tuple[Plan, tuple[str, ...]]:
         """Where this response lives, and the names of the request fields that select it."""
@@ -187,7 +205,8 @@ class Admission:
             hurry()
             _, present = await self._store.read(None, late)
             hurry()
-            tokens = await self._state.complete(self._store, late, present)
+            lag = ticket.plan.rule.lag
+            tokens = await self._state.complete(self._store, late, present, lag)
             hurry()
             _, (sequence,) = await self._store.read(None, (groups.SEQUENCE,))
         except Exception as error:
@@ -273,7 +292,7 @@ class Admission:
         return failed and self._state.refuge(ticket, reached=True) is not None
 
     def decline(self, ticket: Ticket) -> None:
-        """Give a ticket back unused: there is no room for another refresh."""
+        """There is no room for another refresh: nobody uses this ticket."""
         self._counters.count("declined")
         self._state.settle(ticket, Outcome.DECLINED)
 
@@ -285,4 +304,21 @@ class Admission:
             self._state.too_large(ticket.plan.slot)
         failed = refusal in _FAILURES
         self._state.settle(ticket, Outcome.FAILED if failed else Outcome.REFUSED)
+        if ticket.lease is not None and self._state.flights.apart(ticket.plan.slot):
+            await self._mark(ticket, Mark.REFUSED)
         return Refused(refusal)
+
+    def judge_turn(self, ticket: Ticket, head: ResponseHead) -> None:
+        """The head of a bypass that others wait for is there. Where its page is nobody else's they
+        need not wait for its end.
+        """
+        if self.refusal(ticket, head) is not None:
+            self._state.settle(ticket, Outcome.REFUSED)
+
+    async def _mark(self, ticket: Ticket, mark: Mark) -> None:
+        """Tell other processes what becomes of this page."""
+        now = self._sources.now()
+        try:
+            await self._state.leasing.leave_mark(self._store, ticket.plan, mark, now)
+        except Exception as error:
+            self._state.store_failed(error)

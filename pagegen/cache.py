@@ -109,6 +109,7 @@ class PageCache:
                 check_coders(rule.compress)
             except ConfigError as error:
                 raise error.at(where=f'rule "{rule.name}"') from None
+            _check_soft(rule, configuration.settings)
         try:
             opened = open_store(
                 configuration.settings,
@@ -131,19 +132,24 @@ class PageCache:
                 self._on_loop = self.engine.over(for_loop(self.engine.store))
             return self._on_loop
 
-    def invalidate(self, *names: str) -> Invalidation:
+    def invalidate(self, *names: str, soft: bool = False) -> Invalidation:
         """Forget every page of these namespaces, in all processes that share the store.
 
         Call it after the commit and before the client is answered. Called while a request is
         handled it acts at once, and once more when the handler has ended. Raises
         ``NamespaceError`` (nothing is forgotten) and ``InvalidationError`` (pages may still be
         served).
-        """
-        return step(self.engine.invalidate(names))
 
-    async def ainvalidate(self, *names: str) -> Invalidation:
+        ``soft``: pages of rules that say ``soft`` are left to others within ``swr`` while one
+        refreshes them; pages of other rules are forgotten at once. The client that is answered gets
+        a cookie and no old page. Where it cannot get one, because its page is cached or its
+        answer has begun, all are forgotten at once.
+        """
+        return step(self.engine.invalidate(names, soft=soft))
+
+    async def ainvalidate(self, *names: str, soft: bool = False) -> Invalidation:
         """:meth:`invalidate` without blocking an event loop."""
-        return await self.on_loop.invalidate(names)
+        return await self.on_loop.invalidate(names, soft=soft)
 
     def tag(self, *names: str) -> None:
         """Say while rendering that the page also belongs to these namespaces.
@@ -209,6 +215,17 @@ def _all(values: object, kind: type[_Given], name: str) -> tuple[_Given, ...]:
                 where="PageCache()",
             )
     return found
+
+
+def _check_soft(rule: Rule, settings: Settings) -> None:
+    """Raises ``ConfigError`` for a soft rule where nobody can tell writers from others."""
+    if rule.soft and not settings.secret:
+        raise ConfigError(
+            "needs a site_key: who writes is told from others by a signed cookie",
+            "Give [pagegen] a site_key, the same to all processes, or remove soft",
+            field="soft",
+            where=f'rule "{rule.name}"',
+        )
 
 
 def _imagined(

@@ -70,7 +70,7 @@ class Settings:
     date: Literal["auto", "send", "leave"] = "auto"
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
     max_wait: str | float = 5.0
-    max_waiters: int = 1000
+    max_waiters: int = 10_000
     leases: bool = True
 
     #: ``max_wait`` in seconds.

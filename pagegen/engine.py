@@ -20,6 +20,7 @@ from dataclasses import replace
 from .admitting import Admission
 from .config import Configuration
 from .debugging import DEBUG_FIELD, DEBUG_NAME
+from .flights import Outcome
 from .inspecting import inspect
 from .invalidating import Invalidator
 from .law import freshening
@@ -29,7 +30,7 @@ from .sources import Sources
 from .state import State
 from .status import Tell
 from .stores.base import Store
-from .verdicts import Inspection, Ticket, Wait
+from .verdicts import Bypass, Inspection, Ticket, Wait
 from .views import View, view
 
 
@@ -56,7 +57,9 @@ class Engine:
         self.settings = state.settings
         self.realm = state.realm
         self.now = state.sources.now
-        self.look_up = LookUp(state, store).look_up
+        looking = LookUp(state, store)
+        self.look_up = looking.look_up
+        self.finish = looking.give_back
         admission = Admission(state, store)
         self.course = admission.course
         self.leaving_fields = admission.leaving_fields
@@ -65,13 +68,14 @@ class Engine:
         self.admit = admission.admit
         self.freshen = admission.freshen
         self.consult = admission.consult
+        self.judge_turn = admission.judge_turn
         self.rescue = admission.rescue
         self.decline = admission.decline
         self.abandon = admission.abandon
         invalidator = Invalidator(state, store)
         self.invalidate = invalidator.invalidate
         self.settle = invalidator.settle
-        self.forgotten_by = invalidator.forgotten_by
+        self.answered = invalidator.answered
 
     def tells(self, request: Request) -> Tell:
         """How much the answer to this request says of the cache."""
@@ -84,9 +88,17 @@ class Engine:
         """See :meth:`pagegen.PageCache.debug_header`."""
         return DEBUG_FIELD, self._state.debugger.field(seconds)
 
-    def leave(self, _wait: Wait) -> None:
+    def end_turn(self, bypass: Bypass) -> None:
+        """The application has ended for this bypass: who waits for it may begin."""
+        if bypass.ticket is not None:
+            self._state.settle(bypass.ticket, Outcome.DECLINED)
+
+    def leave(self, wait: Wait) -> None:
         """Somebody waits no longer; a :meth:`look_up` ``after`` it says so."""
-        self._state.flights.left()
+        if wait.ticket is None:
+            self._state.flights.left()
+        else:
+            self._state.settle(wait.ticket, Outcome.DECLINED)
 
     def view(self, ticket: Ticket, request: Request) -> View:
         """What the handler of this forward may see."""

@@ -21,12 +21,26 @@ class Exchange:
     the cache must not wait for itself.
     """
 
-    __slots__ = ("ended", "leading", "outer", "owed", "owner", "tags", "told", "unsettled")
+    __slots__ = (
+        "ended",
+        "leading",
+        "outer",
+        "owed",
+        "owner",
+        "promised",
+        "tags",
+        "told",
+        "unsettled",
+    )
 
     def __init__(self, owner: object, leading: bytes | None = None) -> None:
         self.owner = owner
         self.outer: Exchange | None = None
-        self.owed: dict[str, None] = {}
+        #: Namespaces, each with whether it is to be invalidated softly.
+        self.owed: dict[str, bool] = {}
+        #: Until when its client is known as a writer, in seconds since the epoch: 0 where it is
+        #: not, None while the head of the answer is still here.
+        self.promised: float | None = None
         #: Whether something was invalidated since they all were, the last time.
         self.unsettled = False
         self.tags: dict[str, None] = {}
@@ -35,10 +49,23 @@ class Exchange:
         self.leading = leading
         self.ended = False
 
-    def owe(self, namespaces: Iterable[str]) -> None:
-        """Remember what has to be invalidated when the handler has ended."""
-        self.owed.update(dict.fromkeys(namespaces))
-        self.unsettled = bool(self.owed)
+    @property
+    def nested(self) -> bool:
+        """Whether the answer goes to another handler of this cache, which may tell its own client
+        anything.
+        """
+        outer = self.outer
+        while outer is not None and (outer.ended or outer.owner is not self.owner):
+            outer = outer.outer
+        return outer is not None
+
+    def owe(self, namespaces: Iterable[str], *, soft: bool = False) -> None:
+        """Remember what has to be invalidated when the handler has ended. What was to be
+        invalidated hard stays so, whatever comes after it.
+        """
+        owed = self.owed
+        owed.update({name: soft and owed.get(name, True) for name in namespaces})
+        self.unsettled = bool(owed)
 
     def end(self) -> None:
         """The request is over. Tasks that it started, and requests that a server runs in its

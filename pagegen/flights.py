@@ -11,6 +11,8 @@ Rules of this file:
    while (Varnish calls it hit-for-miss), so that an uncacheable page never becomes a queue; and so
    does one whose rendering failed twice in that while, so that failures are not queued for.
 4. Those who wait are bounded; who finds the bench full forwards its request itself.
+5. Without tokens nobody may join what has begun, since a write may have ended meanwhile. There are
+   *turns* then: one rendering at a time, and who comes while it runs shares the next one.
 
 Threads and tasks share flights: a :class:`concurrent.futures.Future` wakes both.
 """
@@ -22,7 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum, auto
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from .forks import fork_safe_lock
 from .messages import StoredResponse
@@ -35,6 +37,11 @@ OVERDUE: Final = 15.0
 APART: Final = 10.0
 #: Refused keys remembered.
 MAX_APART: Final = 10_000
+
+
+#: Stands for the tokens of those that have none, so that their flights have a key, too.
+_RUNNING: Final = (b"turn",)
+_NEXT: Final = (b"next",)
 
 
 class Outcome(Enum):
@@ -55,10 +62,11 @@ class Outcome(Enum):
 class Flight:
     """One forward that others wait for. ``result`` is a page or an ``Outcome``.
 
-    ``sequence`` is what its leader read of the register (:mod:`pagegen.groups`).
+    ``sequence`` is what its leader read of the register (:mod:`pagegen.groups`), ``followers`` how
+    many share a turn with its leader.
     """
 
-    __slots__ = ("future", "key", "sequence", "started")
+    __slots__ = ("followers", "future", "key", "sequence", "started")
 
     def __init__(
         self,
@@ -69,15 +77,31 @@ class Flight:
         self.key = key
         self.sequence = sequence
         self.started = started
+        self.followers = 0
         self.future: Future[StoredResponse | Outcome] = Future()
         # A running future cannot be cancelled: a task that gives up waiting must not end the
         # flight of all the others.
         self.future.set_running_or_notify_cancel()
 
     @property
+    def is_turn(self) -> bool:
+        """Whether it is a turn: its page is for those who share it, and is not stored."""
+        return self.key[1] in (_RUNNING, _NEXT)
+
+    @property
     def result(self) -> StoredResponse | Outcome | None:
         """What became of it, None while it is in the air."""
         return self.future.result() if self.future.done() else None
+
+
+class Turn(NamedTuple):
+    """One's place in the turns of a slot: in which ``flight``, whether one leads it, and the one
+    ``before`` it that has to end first. No flight: render alone.
+    """
+
+    flight: Flight | None
+    leads: bool = True
+    before: Flight | None = None
 
 
 class Flights:
@@ -116,6 +140,44 @@ class Flights:
             self._waiting += 1
             return flight, False
 
+    def take_turn(self, slot: bytes) -> Turn:
+        """A place in the turns of a slot: in a rendering that has not begun yet."""
+        now = self._now()
+        with self._lock:
+            if self._is_apart(slot, now):
+                return Turn(None)
+            running = self._flying.get((slot, _RUNNING))
+            following = self._flying.get((slot, _NEXT))
+            if following is None or now - following.started > OVERDUE:
+                if running is None or now - running.started > OVERDUE:
+                    return Turn(self._fly((slot, _RUNNING), now))
+                return Turn(self._fly((slot, _NEXT), now), before=running)
+            if self._waiting >= self._max_waiters:
+                return Turn(None)
+            self._waiting += 1
+            following.followers += 1
+            return Turn(following, leads=False)
+
+    def begin(self, flight: Flight) -> bool:
+        """Begin the rendering of a turn; nobody joins it any more.
+
+        False, and the flight ends, where the one before was refused: everybody renders alone then.
+        """
+        slot, now = flight.key[0], self._now()
+        with self._lock:
+            if self._flying.get(flight.key) is flight:
+                del self._flying[flight.key]
+            if not self._is_apart(slot, now):
+                flight.key, flight.started = (slot, _RUNNING), now
+                self._flying[flight.key] = flight
+                return True
+        self._end(flight, Outcome.REFUSED)
+        return False
+
+    def _fly(self, key: tuple[bytes, tuple[bytes, ...]], now: float) -> Flight:
+        flight = self._flying[key] = Flight(key, now)
+        return flight
+
     def left(self) -> None:
         """Somebody who joined a flight waits no longer."""
         with self._lock:
@@ -143,6 +205,11 @@ class Flights:
             self._apart.move_to_end(slot)
             while len(self._apart) > MAX_APART:
                 self._apart.popitem(last=False)
+
+    def apart(self, slot: bytes) -> bool:
+        """Whether requests for this slot render side by side now."""
+        with self._lock:
+            return self._is_apart(slot, self._now())
 
     def rejoin(self, slot: bytes) -> None:
         """The page was stored: requests for it are worth collapsing again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .law import reuse
+from .law import reuse, softness
 from .law.reuse import Fitness
 from .messages import Request
 from .state import State
@@ -19,12 +19,12 @@ async def inspect(request: Request, state: State, store: Store) -> Inspection:
     moment = state.sources.now()
     fitness = reuse.fitness(page, plan.key, tokens, moment)
     if page is None or fitness is Fitness.FOREIGN:
-        return Inspection("absent", plan.rule.name, plan.namespaces)
+        return Inspection("absent", plan.rule.name, softness.declared(plan.namespaces))
     return Inspection(
         fitness,
         plan.rule.name,
-        page.namespaces,
-        reuse.changed(page, tokens, fitness),
+        softness.declared(page.namespaces),
+        softness.declared(reuse.changed(page, tokens, fitness)),
         page.current_age(moment),
         page.render_seconds,
     )

@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import floor
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
+from .boarding import Boarding, Look
 from .exchange import current
-from .fields import tokens
 from .flights import Outcome
 from .groups import SEQUENCE
-from .law import freshening, reuse, storing
+from .law import early, freshening, reuse, softness
 from .law.reuse import Fitness
-from .law.storing import Refusal
 from .law.wishes import NOTHING, Wishes, wishes
-from .messages import Request, ResponseHead, StoredResponse
+from .messages import Request, StoredResponse
 from .reading import Found
 from .state import State
 from .steering import PERSONAL
 from .stores.base import Store
 from .variants import names_of, values_of, variant
-from .verdicts import Bypass, Forward, Hit, NotCached, Plan, Reason, Stale, Ticket, Verdict, Wait
-from .views import shown
+from .verdicts import Bypass, NotCached, Plan, Reason, Ticket, Verdict, Wait
 
 #: Request fields that tell of a person.
 _CREDENTIALS: Final = ("authorization", "cookie", *sorted(PERSONAL))
 _NONE: Final = frozenset[str]()
-_PERSONAL: Final = (Refusal.AUTHORIZATION, Refusal.COOKIE, Refusal.PERSONAL)
-
-
-@dataclass(slots=True, eq=False)
-class _Look:
-    """One look: what was asked, what the store had, and what that is worth."""
-
-    request: Request
-    resource: Plan
-    found: Found
-    fitness: Fitness
-    asked: Wishes
-    after: Wait | None
-    began: float
-
-    @property
-    def expired(self) -> StoredResponse | None:
-        """The page, where it is over its lifetime and nothing worse."""
-        return self.found.page if self.fitness is Fitness.EXPIRED else None
-
-    @property
-    def demanded(self) -> bool:
-        """Whether the page is fresh, and the request wants the application asked all the same."""
-        return self.fitness is Fitness.FRESH
-
-    @property
-    def current(self) -> StoredResponse | None:
-        """The page, if no namespace of it was forgotten: the application may find it good."""
-        usable = self.fitness in (Fitness.EXPIRED, Fitness.FRESH)
-        return self.found.page if usable else None
 
 
 class LookUp:
@@ -69,20 +36,38 @@ class LookUp:
         self._planner = state.planner
         self._flights = state.flights
         self._sources = state.sources
-        self._counters = state.counters
-        self._patience = state.settings.patience
+        self._boarding = Boarding(state, store)
+        self.give_back = self._boarding.give_back
 
-    async def look_up(self, request: Request, after: Wait | None = None) -> Verdict:
+    def look_up(self, request: Request, after: Wait | None = None) -> Coroutine[Any, Any, Verdict]:
         """What to do with a request. ``after``: the wait that has just ended for it."""
-        plan = after.plan if after is not None else self._planner.plan(request)
+        return self._look(request) if after is None else self._resume(request, after)
+
+    async def _resume(self, request: Request, after: Wait) -> Verdict:
+        """Look what became of a wait. Who led others and does so no more lets one of them."""
+        leads = after.ticket
+        if leads is None:
+            self._flights.left()
+        try:
+            if leads is None and (landed := self._landed(after, request)) is not None:
+                if self._state.owing(landed.namespaces):
+                    return self._state.bypass(Reason.OWED)
+                stored = not after.flight.is_turn
+                now = self._sources.now()
+                return self._boarding.hit(landed, now, collapsed=True, stored=stored)
+            if leads is not None and not leads.stores:
+                return self._boarding.begin_turn(leads)
+            return await self._look(request, after)
+        finally:
+            if leads is not None:
+                self._state.settle(leads, Outcome.DECLINED)
+
+    async def _look(self, request: Request, after: Wait | None = None) -> Verdict:
+        plan = self._planner.plan(request) if after is None else after.plan
         if isinstance(plan, Bypass):
             return self._state.bypass(plan.reason)
-        if after is not None:
-            self._flights.left()
         if self._state.owing(plan.namespaces):
             return self._state.bypass(Reason.OWED)
-        if after is not None and (landed := self._landed(after, request)) is not None:
-            return self._hit(landed, self._sources.now(), collapsed=True)
         rule = plan.rule
         asked = wishes(request.fields, reloads=rule.client_reload == "honour")
         landings = self._flights.landings
@@ -100,24 +85,34 @@ class LookUp:
                 page, tokens = await self._store.read(plan.slot, plan.namespaces)
             now = self._sources.now()
             fitness = reuse.fitness(page, key, tokens, now)
+            good = None
             if (fitness is Fitness.FRESH and page is not None) and (
                 asked is None or asked.accepts_fresh(page, now)
             ):
-                return self._hit(page, now)
+                if after is None and not self._renews(page, rule.early_beta, now):
+                    return self._boarding.hit(page, now)
+                good = page
         except Exception as error:
-            return self._state.store_failed(error)
+            return self._without_store(request, plan, asked, after, error)
         found = found or Found(plan, page, tokens)
-        look = _Look(request, plan, found, fitness, asked or NOTHING, after, began)
-        verdict = self._as_asked(look) or await self._missed(look)
-        if isinstance(verdict, Forward | Stale) and self._flights.landings != landings:
-            return await self._look_again(verdict, look)
-        return verdict
+        look = Look(request, plan, found, fitness, asked or NOTHING, after, began, landings)
+        if good is not None:
+            return await self._fresh(look, good, now)
+        return self._as_asked(look) or await self._missed(look)
+
+    def _renews(self, page: StoredResponse, beta: float, now: float) -> bool:
+        """Whether this request renews a fresh page before it expires."""
+        return early.near_end(page, beta, now) and early.due(
+            page, beta, now, self._sources.chance()
+        )
 
     def _landed(self, after: Wait, request: Request) -> StoredResponse | None:
         """The page of the flight that ended, if it is this request's."""
         page = after.flight.result
         if not isinstance(page, StoredResponse):
             return None
+        if not reuse.within(page, page.stale_while_revalidate, self._sources.now()):
+            return None  # who was stopped for so long looks again
         plan = after.plan
         late = len(page.namespaces) > len(plan.namespaces)
         if late and after.sequence != after.flight.sequence:
@@ -126,175 +121,180 @@ class LookUp:
             plan = variant(plan, names_of(page, plan), values_of(plan, request.fields))
         return page if page.key == plan.key else None
 
-    def _hit(self, page: StoredResponse, now: float, *, collapsed: bool = False) -> Hit:
-        self._counters.count("collapsed" if collapsed else "hit")
-        return Hit(page, page.age(now), floor(page.fresh_until - now), collapsed)
+    async def _fresh(self, look: Look, page: StoredResponse, now: float) -> Verdict:
+        """A fresh page: the one that was waited for, or one that is renewed before it expires."""
+        leads = look.after.ticket if look.after is not None else None
+        if look.after is not None:
+            if leads is not None and _same(page, leads):
+                self._state.settle(leads, page)
+            return self._boarding.hit(page, now, collapsed=leads is not None)
+        asks = look.asked.no_store or look.asked.only_if_cached
+        if look.request.method == "GET" and not asks:
+            look.usable = page
+            try:
+                return await self._boarding.embark(await self._ticket(look), look)
+            except Exception as error:
+                self._state.store_failed(error)
+        return self._boarding.hit(page, now)
 
-    def _as_asked(self, look: _Look) -> Verdict | None:
+    def _as_asked(self, look: Look) -> Verdict | None:
         """What the request's own directives make of a look that found no page to serve at once."""
         asked, expired = look.asked, look.expired
         if expired is not None and asked.accepts_stale(expired, self._sources.now()):
             return self._state.stale(expired, None)
         if asked.only_if_cached:
-            self._counters.count("not-cached")
+            self._state.counters.count("not-cached")
             return NotCached()
         return self._state.bypass(Reason.NO_STORE) if asked.no_store else None
 
-    async def _missed(self, look: _Look) -> Verdict:
-        if look.request.method == "HEAD" and look.current is None:
+    async def _missed(self, look: Look) -> Verdict:
+        self._use(look)
+        head = look.request.method == "HEAD"
+        if head and look.current is None and look.usable is None:
             return self._state.bypass(Reason.HEAD_MISS)
         if look.request.fields.get("range") and self._state.is_large(look.found.plan.slot):
             return self._state.bypass(Reason.RANGE)
         try:
             self._state.hurry(self._sources.monotonic() - look.began)
-            generation, sequence = await self._generation(look.found)
+            ticket = await self._ticket(look)
         except Exception as error:
-            return self._state.store_failed(error)
-        return self._embark(self._ticket(look, generation, sequence), look)
+            asked = None if look.asked is NOTHING else look.asked
+            return self._without_store(look.request, look.resource, asked, look.after, error)
+        return await self._boarding.embark(ticket, look)
 
-    def _ticket(self, look: _Look, generation: tuple[bytes, ...], sequence: bytes | None) -> Ticket:
+    def _use(self, look: Look) -> None:
+        """Note the page that may be served while one refresh runs behind it (RFC 5861 §3): an
+        expired one, or one that was softly invalidated, but not for who made the write.
+        """
+        page, now = look.expired, self._sources.now()
+        if page is not None:
+            within = reuse.within(page, page.stale_while_revalidate, now)
+        elif look.fitness is Fitness.INVALIDATED and look.found.plan.rule.soft:
+            within = self._softly(look, now)
+            page = look.found.page
+        else:
+            return
+        if within and page is not None and look.asked.bears_stale(page, now):
+            look.usable = page
+
+    def _softly(self, look: Look, now: float) -> bool:
+        """Whether a page that lost a token may be served to others for a while."""
+        page = look.found.page
+        if page is None:
+            return False
+        look.since = softness.since(page, look.found.tokens)
+        if look.since is None or self._state.wrote.wrote(look.request, now):
+            return False
+        most = look.asked.max_stale
+        if most is not None and now > softness.stale_from(page, look.since) + most:
+            return False
+        return softness.served(page, look.since, now)
+
+    async def _ticket(self, look: Look) -> Ticket:
+        """The right to go forward. Its tokens are read, or minted, here. Raises what the store
+        raises.
+        """
+        generation, sequence = await self._generation(look.found)
         plan, page, asked = look.found.plan, look.current, look.asked
+        held = bool(plan.rule.lag) and await self._state.held(self._store, plan)
         head = look.request.method == "HEAD"
-        return Ticket(
+        # What is renewed early need not make an error of a fresh page.
+        fallback = None if asked.no_cache else look.usable if look.early else look.expired
+        askable = not held and page is not None and (head or bool(freshening.conditions(page)))
+        ticket = Ticket(
             plan,
             look.resource,
             generation,
             self._sources.now(),
             _cause(look),
-            changed=reuse.changed(look.found.page, look.found.tokens, look.fitness),
-            fallback=None if asked.no_cache else look.expired,
-            validating=page if page is not None and (head or freshening.conditions(page)) else None,
+            changed=_changed(look),
+            fallback=fallback,
+            validating=page if askable else None,
             credentials=_credentials(plan, look.request),
             sequence=sequence,
             asked=asked,
             spent=self._sources.monotonic() - look.began,
+            stores=not held,
         )
+        leads = look.after.ticket if look.after is not None else None
+        flight = leads.flight if leads is not None and ticket.stores else None
+        if leads is not None and flight is not None and flight.key == (plan.slot, generation):
+            ticket.flight, leads.settled = flight, True
+        return ticket
 
     async def _generation(self, found: Found) -> tuple[tuple[bytes, ...], bytes | None]:
         """The present tokens of the plan's namespaces and the sequence's, where the rule has one;
         minted where missing. Raises if that fails.
         """
         names, tokens = found.plan.namespaces, found.tokens[: len(found.plan.namespaces)]
-        complete = self._state.complete
+        complete, lag = self._state.complete, found.plan.rule.lag
         if not found.plan.rule.groups:
-            return await complete(self._store, names, tokens), None
+            return await complete(self._store, names, tokens, lag), None
         names, tokens = (*names, SEQUENCE), (*tokens, found.sequence)
-        *generation, sequence = await complete(self._store, names, tokens)
+        *generation, sequence = await complete(self._store, names, tokens, lag)
         return tuple(generation), sequence
 
-    def _embark(self, ticket: Ticket, look: _Look) -> Verdict:
-        """Lead a flight, follow one, or go alone."""
-        usable = self._usable(look)
-        if (alone := self._alone(ticket, look, usable)) is not None:
-            return alone
-        flight, leads = self._flights.join(ticket.plan.slot, ticket.generation, ticket.sequence)
-        if leads:
-            ticket.flight = flight
-            if usable is None:
-                return self._forward(ticket)
-            # A page that was refused a moment ago is not refreshed at every request.
-            return self._state.stale(usable, ticket if flight is not None else None)
-        if usable or look.asked.demands:
-            # Whoever wants the application asked does not wait for what was asked before.
-            if flight is not None:
-                self._flights.left()
-            return self._state.stale(usable, None) if usable else self._forward(ticket)
-        if flight is None:
-            self._counters.count("bench-full")
-            return self._forward(ticket)
-        after = look.after
-        deadline = after.deadline if after else self._sources.monotonic() + self._patience
-        self._counters.count("wait")
-        return Wait(flight, look.resource, deadline, ticket.sequence)
-
-    def _alone(self, ticket: Ticket, look: _Look, usable: StoredResponse | None) -> Verdict | None:
-        """What needs no flight, or must not wait for one; None where there has to be one."""
-        place, after = ticket.plan.slot, look.after
-        if look.request.method == "HEAD":
-            return self._state.stale(usable, None) if usable else self._forward(ticket)
-        exchange = current(self._state.realm)
-        own_page = exchange is not None and exchange.leading == place
-        if own_page or (after is not None and self._sources.monotonic() >= after.deadline):
-            return self._forward(ticket)
-        if after is not None and (page := self._rescued(ticket, after)) is not None:
-            return self._state.stale(page, None)
-        if usable and (self._flights.stumbled(place) or _in_vain(usable, ticket)):
-            return self._state.stale(usable, None)
-        return None
-
-    def _rescued(self, ticket: Ticket, after: Wait) -> StoredResponse | None:
-        """The expired page for a request that waited for an application that failed."""
-        outcome = after.flight.result
-        if outcome not in (Outcome.RESCUED, Outcome.UNREACHABLE):
-            return None
-        return self._state.refuge(ticket, reached=outcome is Outcome.RESCUED)
-
-    async def _look_again(self, verdict: Forward | Stale, look: _Look) -> Verdict:
-        """After getting the lock, look again: a flight landed between our read and our own flight,
-        and its page may be the one that we are about to render.
+    def _without_store(
+        self,
+        request: Request,
+        plan: Plan,
+        asked: Wishes | None,
+        after: Wait | None,
+        error: Exception,
+    ) -> Verdict:
+        """The store failed: the page is rendered in turns, or the application gets the untouched
+        request where nobody else could want the same.
         """
-        ticket = verdict.ticket
-        if ticket is None or ticket.flight is None or self._state.is_late(ticket.spent):
-            return verdict
-        if look.demanded:
-            return verdict
-        try:
-            hurry = self._state.stopwatch(ticket.spent)
-            found = await self._state.reader.read(self._store, look.resource, look.request, hurry)
-        except BaseException as error:
-            self._state.settle(ticket, Outcome.FAILED)
-            if isinstance(error, Exception):
-                return self._state.store_failed(error)
-            raise
-        now, page = self._sources.now(), found.page
-        fitness = reuse.fitness(page, found.plan.key, found.tokens, now)
-        if page is None or fitness is not Fitness.FRESH or not look.asked.accepts_fresh(page, now):
-            return verdict
-        same = page.key == ticket.plan.key
-        same = same and found.tokens[: len(ticket.generation)] == ticket.generation
-        self._state.settle(ticket, page if same else Outcome.FAILED)
-        return self._hit(page, now)
+        failed = self._state.store_failed(error)
+        exchange = current(self._state.realm)
+        if request.method != "GET" or request.fields.get("range") is not None:
+            return failed
+        if asked is not None and (asked.no_store or asked.only_if_cached):
+            return failed
+        variants = self._state.variants
+        target = variants.selected(plan, variants.marking(plan), request)
+        if exchange is not None and exchange.leading == target.slot:
+            return failed
+        ticket = Ticket(
+            target,
+            plan,
+            (),
+            self._sources.now(),
+            "bypass",
+            asked=asked or NOTHING,
+            credentials=_credentials(target, request),
+            stores=False,
+        )
+        return self._boarding.take_turn(ticket, plan, after)
 
-    def _usable(self, look: _Look) -> StoredResponse | None:
-        """The expired page while it may be served and refreshed behind it (RFC 5861 §3)."""
-        page, now = look.expired, self._sources.now()
-        if page is None or not reuse.within(page, page.stale_while_revalidate, now):
-            return None
-        return page if look.asked.bears_stale(page, now) else None
 
-    def _forward(self, ticket: Ticket) -> Forward:
-        self._counters.count("forward")
-        return Forward(ticket)
+def _same(page: StoredResponse, ticket: Ticket) -> bool:
+    """Whether a page is the one that a ticket was for."""
+    own = page.generation[: len(ticket.generation)]
+    return page.key == ticket.plan.key and own == ticket.generation
 
 
 def _credentials(plan: Plan, request: Request) -> frozenset[str]:
     """The fields that tell of a person, and that the handler sees though they are not keyed."""
     if not plan.rule.open:
         return _NONE
-    get = request.fields.get
-    nominated = tokens(get("connection"))
+    value_of = values_of(plan, request.fields)
     return frozenset(
-        name
-        for name in _CREDENTIALS
-        if get(name) is not None and name not in plan.keyed and shown(plan, name, nominated)
+        name for name in _CREDENTIALS if name not in plan.keyed and value_of(name) is not None
     )
 
 
-def _cause(look: _Look) -> str:
+def _changed(look: Look) -> tuple[str, ...]:
+    """The namespaces by which the page that was there has gone."""
+    return softness.declared(reuse.changed(look.found.page, look.found.tokens, look.fitness))
+
+
+def _cause(look: Look) -> str:
     """RFC 9211's word for why this request goes forward (§2.2)."""
+    if look.early:
+        return "miss"
     if look.demanded:
         return "request"
     if look.fitness not in (Fitness.ABSENT, Fitness.FOREIGN):
         return "stale"
     return "vary-miss" if look.found.plan is not look.resource else "uri-miss"
-
-
-def _in_vain(page: StoredResponse, ticket: Ticket) -> bool:
-    """Whether a refresh with this visitor's credentials would be refused, for all that is known.
-
-    It would keep those from refreshing the page who could.
-    """
-    plan, who = ticket.plan, ticket.credentials
-    head = ResponseHead(page.status, page.from_application())
-    asked = (head, plan.rule, plan.keyed, page.namespaces, page.stored_at)
-    return bool(who) and storing.refusal(*asked, who) in _PERSONAL

@@ -164,7 +164,7 @@ class StoredResponse:
         """Bytes this page takes in memory, headers and Python's overhead counted."""
         text = sum(len(name) + len(value) for name, value in self.fields)
         strings = 2 * (len(self.fields) + len(self.not_modified_fields))
-        names = sum(map(len, self.namespaces)) + 33 * len(self.generation)
+        names = sum(map(len, self.namespaces)) + sum(33 + len(token) for token in self.generation)
         # The fields stand here as text and as bytes; a short str or bytes object has about
         # 50 bytes of its own and a pair 56.
         fields = 2 * text + strings * 2 * 50 + strings * 56

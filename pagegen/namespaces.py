@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 from urllib.parse import quote
 
 from .errors import NamespaceError
@@ -19,21 +19,31 @@ from .errors import NamespaceError
 MAX_LENGTH: Final = 512
 #: How the namespaces of URLs begin, which every page has from its address (RFC 9111 §4.4).
 OF_URLS: Final = "url:"
+#: How the registers begin that pagegen itself keeps among the tokens. No namespace does.
+RESERVED: Final = "pagegen:"
 _NAME: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _REFERENCE: Final = re.compile(r"\{([^{}]*)\}")
 
 
 def is_name(name: object) -> bool:
     """Whether this can be the name of a namespace."""
+    return _is_spelled(name) and not name.startswith(RESERVED)
+
+
+def _is_spelled(name: object) -> TypeGuard[str]:
     return isinstance(name, str) and len(name) <= MAX_LENGTH and bool(_NAME.fullmatch(name))
 
 
 def check(name: object) -> str:
     """The name itself, or ``NamespaceError`` when it cannot be one."""
-    if not isinstance(name, str) or not is_name(name):
+    if not _is_spelled(name):
         raise NamespaceError(
             f"{name!r} is no namespace: 1 to {MAX_LENGTH} printable ASCII characters, no space at "
             'either end. Build names from values with pagegen.namespace("item:{id}", id=value)'
+        )
+    if name.startswith(RESERVED):
+        raise NamespaceError(
+            f"{name!r} begins with {RESERVED!r}, which pagegen keeps for itself. Begin it otherwise"
         )
     return name
 

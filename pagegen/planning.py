@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 from . import queries
 from .identification import DoubtError, Identifier, one_cookie
 from .keys import KEY_FORMAT, encode, slot
+from .law.softness import registers
 from .law.unsafe import url_namespace
 from .messages import CACHED_METHODS, Request
 from .namespaces import is_name
@@ -265,6 +266,9 @@ class Planner:
         if not all(map(is_name, namespaces)):
             # A page that nobody could forget by name.
             return _BYPASS[Reason.NAMESPACE]
+        if rule.soft:
+            # Behind the others, so that these keep their places; a URL has none of it.
+            namespaces += registers(dict.fromkeys(namespaces))
         asked = [source for who in people for source in who.asked]
         keyed = {"host", *rule.keyed_headers, *(s.target for s in asked if s.kind == "header")}
         if inputs.cookies or any(source.kind == "cookie" for source in asked):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import random
 from secrets import token_bytes
 from time import monotonic, time
 from typing import Final
@@ -19,8 +20,11 @@ def mint() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Wall clock and waiting clock (both seconds), and new tokens. Tests bring their own."""
+    """Wall clock and waiting clock (both seconds), new tokens, and chance: a number in [0, 1).
+    Tests bring their own.
+    """
 
     now: Callable[[], float] = time
     monotonic: Callable[[], float] = monotonic
     mint: Callable[[], bytes] = mint
+    chance: Callable[[], float] = random

@@ -10,10 +10,11 @@ from .config import Configuration
 from .debugging import Debugger
 from .errors import LateError
 from .flights import Flights, Outcome
+from .forgetting import Forgetting
 from .groups import SEQUENCE, Groups
-from .law import reuse
+from .law import reuse, softness
+from .leasing import Leasing
 from .messages import StoredResponse
-from .namespaces import OF_URLS
 from .owed import Owed
 from .planning import Planner, bypass
 from .reading import Reader
@@ -23,7 +24,8 @@ from .status import Counters
 from .stepping import step
 from .stores.base import Store
 from .variants import Variants
-from .verdicts import Bypass, Reason, Stale, Ticket
+from .verdicts import Bypass, Plan, Reason, Stale, Ticket
+from .wrote import Wrote
 
 #: Seconds for which it is remembered that a page is too large, and pages that it is of. (Varnish
 #: remembers for 120 s that an object is not to be kept.)
@@ -49,8 +51,6 @@ class State:
         self.variants = Variants()
         self.groups = Groups()
         self.reader = Reader(self.variants, self.groups)
-        # A cache without rules only invalidates, for others whose rules it does not know.
-        self._late = self.book.late or not self.book.rules
         self._large: dict[bytes, float] = {}
         self.debugger = Debugger(settings.secret, sources.now, site=settings.site)
         self.planner = Planner(
@@ -65,30 +65,40 @@ class State:
         self.remarks.started()
         #: What exchanges belong to: both faces of an engine are one cache.
         self.realm = object()
-        self.owed = Owed(lambda names: step(self.forget(store, names)))
-
-    async def forget(self, store: Store, names: Sequence[str]) -> None:
-        """Give namespaces new tokens; raises what the store does.
-
-        The sequence comes first (see :mod:`pagegen.groups`), unless none of them can be found late.
-        """
-        if self._late and not all(name.startswith(OF_URLS) for name in names):
-            await store.replace_tokens(self.mint((SEQUENCE,)), self.token_ttl)
-        await store.replace_tokens(self.mint(names), self.token_ttl)
+        self.forgetting = Forgetting(sources.mint, sources.now, self.token_ttl, self.book)
+        self.owed = Owed(lambda names: step(self.forgetting.forget(store, names)))
+        self.leasing = Leasing(sources.mint)
+        self.wrote = Wrote(settings.secret, site=settings.site, window=self.book.soft)
 
     def mint(self, names: Sequence[str]) -> dict[str, bytes]:
         """New tokens for these namespaces."""
         return {name: self.sources.mint() for name in names}
 
     async def complete(
-        self, store: Store, names: Sequence[str], tokens: Sequence[bytes | None]
+        self, store: Store, names: Sequence[str], tokens: Sequence[bytes | None], lag: float = 0.0
     ) -> tuple[bytes, ...]:
-        """The tokens of these namespaces, minted where missing; raises what the store does."""
+        """The tokens of these namespaces, minted where missing; raises what the store does.
+
+        Where the database may be behind, who mints a token cannot know what it was replaced by, nor
+        when: it holds off as after an invalidation.
+        """
         missing = [name for name, token in zip(names, tokens, strict=True) if token is None]
+        if missing and lag:
+            await self.forgetting.hold(store, missing)
         # Another worker may have been first: what counts is what the store says.
         added = await store.add_tokens(self.mint(missing), self.token_ttl) if missing else {}
         pairs = zip(names, tokens, strict=True)
         return tuple(added[name] if token is None else token for name, token in pairs)
+
+    async def held(self, store: Store, plan: Plan) -> bool:
+        """Whether pages of this plan are not to be stored now, because the database that they are
+        made from may be behind. To be asked *after* their tokens were read: invalidations write the
+        flags before the tokens. Raises what the store raises.
+        """
+        names = softness.declared(plan.namespaces)
+        names = (*names, SEQUENCE) if plan.rule.groups else names
+        _, flags = await store.read(None, [softness.hold(name) for name in names])
+        return any(flag is not None for flag in flags)
 
     def owing(self, namespaces: Sequence[str]) -> bool:
         """Whether a page may be old already: an invalidation of it is not acknowledged."""
@@ -150,17 +160,22 @@ class State:
         not be ``reached``; None where its window is over.
         """
         page, now = ticket.fallback, self.sources.now()
-        if page is None:
-            return None
+        if page is None or now < page.fresh_until:
+            return page
         if reached:
             return page if ticket.asked.accepts_on_error(page, now) else None
         return page if reuse.within(page, page.stale_if_unreachable, now) else None
 
-    def stale(self, page: StoredResponse, ticket: Ticket | None) -> Stale:
-        """The verdict that sends an expired page, counted."""
+    def stale(
+        self, page: StoredResponse, ticket: Ticket | None, since: float | None = None
+    ) -> Stale:
+        """The verdict that sends an expired page, counted; ``since`` when it has been stale, where
+        that is not by its lifetime.
+        """
         self.counters.count("stale")
         now = self.sources.now()
-        return Stale(page, page.age(now), floor(page.fresh_until - now), ticket)
+        until = page.fresh_until if since is None else softness.stale_from(page, since)
+        return Stale(page, page.age(now), floor(until - now), ticket)
 
     def store_failed(self, error: Exception) -> Bypass:
         """A store that fails costs a miss, never a page."""

@@ -130,7 +130,7 @@ def of_hit(hit: Hit | Stale, *, key: bytes | None = None) -> str:
     know it (§6).
     """
     if isinstance(hit, Hit) and hit.collapsed:
-        return _forward("miss", ttl=hit.ttl, stored=True, collapsed=True, key=key)
+        return _forward("miss", ttl=hit.ttl, stored=hit.stored, collapsed=True, key=key)
     return _joined("hit", f"ttl={_integer(hit.ttl)}", _key(key))
 
 
@@ -156,6 +156,8 @@ def of_forward(
     detail = ""
     if outcome is not None and outcome.refusal is not None:
         detail, stored = f"refused-{outcome.refusal}", False
+    elif not ticket.stores:
+        detail = "replica-lag" if ticket.generation else Reason.STORE
     elif ticket.changed:
         detail = _changed(ticket.changed)
     return _forward(ticket.cause, status, ttl, stored=stored, key=key, detail=detail)

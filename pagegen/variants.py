@@ -19,6 +19,7 @@ from .messages import Request, RequestFields, ResponseHead, StoredResponse
 from .stores.base import Store
 from .verdicts import Plan
 from .views import shown
+from .wrote import others
 
 #: Variants of one resource that are kept; the one whose slot was learned first gives way. Sites
 #: that vary by language or coding have a handful.
@@ -50,7 +51,13 @@ class Marking:
 def values_of(plan: Plan, fields: RequestFields) -> Values:
     """The request fields as the handler of this plan sees them."""
     nominated = tokens(fields.get("connection"))
-    return lambda name: fields.get(name) if shown(plan, name, nominated) else None
+
+    def value_of(name: str) -> str | None:
+        if not shown(plan, name, nominated):
+            return None
+        return others(fields.get(name)) if name == "cookie" else fields.get(name)
+
+    return value_of
 
 
 def variant(plan: Plan, names: tuple[str, ...], value_of: Values) -> Plan:

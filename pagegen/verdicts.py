@@ -87,6 +87,9 @@ class Ticket:
     cause: RFC 9211's ``fwd`` token.  changed: the namespaces that lost their token since the slot's
         page was rendered.
     flight: None when nobody waits for this one.  settled: whether that has ended.
+    lease: where the lease on this rendering is, and whose it is; None without one.
+    stores: whether the page may be stored. One that is rendered without tokens, or from a database
+        that may be behind, is for those who wait for it alone.
     fallback: an expired page of the same generation, that may stand in for a failing application.
     validating: a page of the same generation, with whose validators the application is asked.
     asked: what the request's own directives say.
@@ -111,6 +114,8 @@ class Ticket:
     sequence: bytes | None = None
     late: Mapping[str, bytes] = field(default_factory=dict)
     spent: float = 0.0
+    lease: tuple[bytes, bytes] | None = None
+    stores: bool = True
     settled: bool = False
 
 
@@ -118,13 +123,17 @@ class Ticket:
 @dataclass(slots=True, eq=False)
 class Hit:
     """Send this page; ``age``, and the ``ttl`` that is left of its lifetime, in seconds.
-    ``collapsed``: it waited for another request's page.
+
+    collapsed: it waited for another request's page, which is ``stored`` or not.
+    ticket: also renew the page behind the client's back, because its lifetime ends soon.
     """
 
     page: StoredResponse
     age: int
     ttl: int
     collapsed: bool = False
+    stored: bool = True
+    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +157,31 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until ``flight`` lands or ``deadline`` (monotonic seconds), then look up again.
+    """Wait until ``flight`` ends or the moment ``until``, then look up again.
 
-    ``sequence``: what this request read of the register (:mod:`pagegen.groups`).
+    deadline: when this request's patience ends; monotonic seconds, as ``until``.
+    sequence: what this request read of the register (:mod:`pagegen.groups`).
+    ticket: of who leads others of this process, and waits for another process, or its turn.
+    pause: seconds that a wait for another process takes until the next look.
     """
 
     flight: Flight
     plan: Plan
     deadline: float
+    until: float
     sequence: bytes | None = None
+    ticket: Ticket | None = None
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bypass:
-    """Run the application with the untouched request; store nothing."""
+    """Run the application with the untouched request; store nothing. With a ``ticket``, end its
+    turn when the application has ended.
+    """
 
     reason: Reason
+    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +234,13 @@ class Invalidation:
     """What ``invalidate`` did: the namespaces whose token it replaced.
 
     ``again`` says that it was called while a request is handled, and acts once more when the
-    handler has ended.
+    handler has ended; ``soft`` that old pages are left to others for a while, where their rules
+    allow it.
     """
 
     namespaces: tuple[str, ...]
     again: bool = False
+    soft: bool = False
 
 
 @dataclass(frozen=True, slots=True)

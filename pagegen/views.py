@@ -14,6 +14,7 @@ from .identities import Source
 from .law.vary import visible
 from .messages import Fields, Request
 from .verdicts import Plan
+from .wrote import others
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ def shown(plan: Plan, name: str, nominated: Collection[str]) -> bool:
     return seen or name in plan.passing
 
 
+def _without_ours(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Request fields without the cookie that pagegen itself has set."""
+    for name, value in pairs:
+        left = others(value) if name == "cookie" else value
+        if left is not None:
+            yield name, left
+
+
 def _open_view(plan: Plan, request: Request) -> View:
     """All that may select a response, which its ``Vary`` then has to say."""
     inputs = plan.inputs
@@ -72,7 +81,7 @@ def _open_view(plan: Plan, request: Request) -> View:
     fields = {"host": inputs.host}
     fields.update(
         (name, value)
-        for name, value in request.fields.pairs()
+        for name, value in _without_ours(request.fields.pairs())
         if name not in fields and shown(plan, name, nominated)
     )
     fields.update((name, value) for name, value in inputs.headers if value is not None)

@@ -207,3 +207,4 @@ class Collector:
         if not self.ticket.settled:
             await self._engine.abandon(self.ticket, Refusal.FAILED)
         await self._engine.settle(self._exchange)
+        await self._engine.finish(self.ticket)

@@ -65,17 +65,19 @@ class PageCacheMiddleware:
             await self._wait(verdict)
             verdict = await self._engine.look_up(request, verdict)
         if isinstance(verdict, Hit):
+            if verdict.ticket is not None:
+                await self._refresh(scope, request, verdict.ticket, manner)
             member = manner.of_hit(verdict)
             await send_hit(send, request, verdict, member, dated=manner.dated)
         elif isinstance(verdict, Forward):
             await self._forward(scope, receive, send, request, verdict.ticket, manner)
         elif isinstance(verdict, Stale):
             if verdict.ticket is not None:
-                self._refresh(scope, request, verdict.ticket, manner)
+                await self._refresh(scope, request, verdict.ticket, manner)
             member = manner.of_hit(verdict)
             await send_hit(send, request, verdict, member, dated=manner.dated)
         elif isinstance(verdict, Bypass):
-            await self._bypass(scope, receive, send, request, verdict if manner.tell else None)
+            await self._bypass(scope, receive, send, request, verdict, manner)
         elif isinstance(verdict, NotCached):
             await send_not_cached(send, request)
         else:
@@ -89,7 +91,7 @@ class PageCacheMiddleware:
         """Until the flight has ended or patience has; the engine looks at what came of it."""
         landing = asyncio.wrap_future(wait.flight.future)
         try:
-            await asyncio.wait((landing,), timeout=max(0.0, wait.deadline - monotonic()))
+            await asyncio.wait((landing,), timeout=max(0.0, wait.until - monotonic()))
         except BaseException:
             self._engine.leave(wait)
             raise
@@ -100,10 +102,13 @@ class PageCacheMiddleware:
         receive: Receive,
         send: Send,
         request: Request,
-        told: Bypass | None,
+        bypass: Bypass,
+        manner: Manner,
     ) -> None:
-        exchange = Exchange(self._engine.realm)
-        watcher = Watcher(self._engine, exchange, request, send, told)
+        turn = bypass.ticket
+        exchange = Exchange(self._engine.realm, None if turn is None else turn.plan.slot)
+        told = bypass if manner.tell else None
+        watcher = Watcher(self._engine, exchange, request, send, told, turn)
         try:
             with handling(exchange):
                 await self.app(scope, receive, watcher.send)
@@ -112,6 +117,7 @@ class PageCacheMiddleware:
                 await watcher.settle()
             finally:
                 exchange.end()
+                self._engine.end_turn(bypass)
 
     async def _forward(
         self,
@@ -154,10 +160,13 @@ class PageCacheMiddleware:
             await self.app(seen, Silence(receive), collector.send)
         await collector.close()
 
-    def _refresh(self, scope: Scope, request: Request, ticket: Ticket, manner: Manner) -> None:
-        """Render an expired page anew while its old self is served (RFC 5861 §3)."""
+    async def _refresh(
+        self, scope: Scope, request: Request, ticket: Ticket, manner: Manner
+    ) -> None:
+        """Render a page anew while its old self is served (RFC 5861 §3)."""
         if len(self._refreshing) >= MAX_REFRESHES:
             self._engine.decline(ticket)
+            await self._engine.finish(ticket)
             return
 
         async def nowhere(_message: Message) -> None: ...
@@ -166,7 +175,7 @@ class PageCacheMiddleware:
             try:
                 await self._forward(scope, _never, nowhere, request, ticket, manner)
             except Exception:
-                log.exception("an expired page could not be refreshed")
+                log.exception("a page could not be refreshed behind its client's back")
 
         task = asyncio.create_task(refresh())
         self._refreshing.add(task)

@@ -68,11 +68,26 @@ def forgotten(book: RuleBook, request: Request, head: ResponseHead) -> tuple[str
     found = dict.fromkeys(_groups(head))
     if head.status < 400:
         for spelling in _spellings(request.path):
-            found |= dict.fromkeys(_declared(book, method, spelling))
+            found |= dict.fromkeys(name for name, _ in _declared(book, method, spelling))
         host = request.fields.get("host")
         if head.status >= 200 and host is not None and _AUTHORITY.fullmatch(host):
             found |= dict.fromkeys(_urls(book, request, host, head))
     return tuple(found)
+
+
+def softly(book: RuleBook, request: Request, head: ResponseHead) -> frozenset[str]:
+    """Of what this answer invalidates, the namespaces that are left to others for a while.
+
+    They are those for which every entry of ``[[invalidates]]`` that names them says so, and that
+    the application does not name as a group. URLs never are.
+    """
+    if not any(entry.soft for entry in book.invalidates) or head.status >= 400:
+        return frozenset()
+    hard, soft = set(_groups(head)), set[str]()
+    for spelling in _spellings(request.path):
+        for name, left in _declared(book, request.method.upper(), spelling):
+            (soft if left and not name.startswith(OF_URLS) else hard).add(name)
+    return frozenset(soft - hard)
 
 
 def _spellings(path: str) -> Iterable[str]:
@@ -174,14 +189,16 @@ def _decoded(path: str) -> str | None:
         return None
 
 
-def _declared(book: RuleBook, method: str, path: str) -> Iterator[str]:
+def _declared(book: RuleBook, method: str, path: str) -> Iterator[tuple[str, bool]]:
+    """Names of declared namespaces, each with whether its entry says ``soft``."""
     for position in book.write_index.all(path):
         entry = book.invalidates[position]
         if method not in entry.methods:
             continue
         known = {f"path.{name}": value for name, value in book.write_index.values(position, path)}
         # What no name can be, no page has: an empty {rest:path} makes such.
-        yield from filter(is_name, (template.render(known) for template in entry.templates))
+        names = filter(is_name, (template.render(known) for template in entry.templates))
+        yield from ((name, entry.soft) for name in names)
 
 
 def _groups(head: ResponseHead) -> tuple[str, ...]:

@@ -21,9 +21,9 @@ from .s3fifo import S3Fifo
 DEFAULT_SIZE: Final = 64 * 2**20
 #: Share of the size that tokens have for themselves.
 TOKEN_SHARE: Final = 0.125
-#: Measured: dictionary slot, queue slot, entry, tuple, float and the token itself, about 330, and
-#: as much again for the name's ghost once it has been evicted.
-_TOKEN_OVERHEAD: Final = 580
+#: Measured: dictionary slot, queue slot, entry, tuple, float and the token's object, about 310, and
+#: nearly as much again for the name's ghost once it has been evicted.
+_TOKEN_OVERHEAD: Final = 564
 #: Leases at one time; over it nobody gets one, which costs a page rendered twice.
 MAX_LEASES: Final = 10_000
 
@@ -69,7 +69,7 @@ class MemoryStore:
         now = self._now()
         found = {}
         for name, token in tokens.items():
-            self._tokens.add(name, token, len(name) + _TOKEN_OVERHEAD, now + ttl, now)
+            self._tokens.add(name, token, len(name) + len(token) + _TOKEN_OVERHEAD, now + ttl, now)
             kept = self._tokens.get(name, now)
             if kept is None:
                 raise StoreError(f"the budget has no room for a token ({name!r})")
@@ -80,7 +80,7 @@ class MemoryStore:
         """See :meth:`Store.replace_tokens`. A token without room is removed: as good as new."""
         expires = self._now() + ttl
         for name, token in tokens.items():
-            self._tokens.put(name, token, len(name) + _TOKEN_OVERHEAD, expires)
+            self._tokens.put(name, token, len(name) + len(token) + _TOKEN_OVERHEAD, expires)
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""

@@ -72,8 +72,7 @@ class Collector:
             self._app_close = getattr(iterable, "close", None)
             self._judge()
             if self._collection is None and self._begun and not self._unchanged:
-                self._settle()
-                self._exchange.end()
+                self._end()
                 return iterable
             if self._collection is not None and isinstance(iterable, (list, tuple)):
                 self._collection.hold_all()
@@ -294,8 +293,7 @@ class Collector:
             if not self.ticket.settled and not self.again:
                 refusal = Refusal.INCOMPLETE if self._head is not None else Refusal.FAILED
                 step(self._engine.abandon(self.ticket, refusal))
-            self._settle()
-            self._exchange.end()
+            self._end()
 
     def _close_quietly(self) -> None:
         """After a failure: the server gets no iterable, so nobody else will close it."""
@@ -303,6 +301,12 @@ class Collector:
             self.close()
         except Exception:
             log.exception("close() of the application's response failed")
+
+    def _end(self) -> None:
+        self._settle()
+        self._exchange.end()
+        if not self.again:
+            step(self._engine.finish(self.ticket))
 
     def _settle(self) -> None:
         step(self._engine.settle(self._exchange))

@@ -20,7 +20,7 @@ from .collector import Collector
 from .requests import read_request, view_environ
 from .responses import CONDITION_KEYS, send_hit, send_not_cached, server_dates
 from .types import Environ, StartResponse, Write, WSGIApp
-from .watcher import Watcher
+from .watcher import Watcher, is_whole
 
 log = logging.getLogger("pagegen.wsgi")
 
@@ -62,6 +62,11 @@ class PageCacheMiddleware:
             self._wait(verdict)
             verdict = step(self._engine.look_up(request, verdict))
         if isinstance(verdict, Hit):
+            if verdict.ticket is not None:
+                if not environ.get("wsgi.multithread", True):
+                    # No second thread may run this application; so somebody has to wait.
+                    return self._forward(environ, start_response, request, verdict.ticket, manner)
+                self._refresh(environ, request, verdict.ticket, manner)
             member = manner.of_hit(verdict)
             return send_hit(start_response, request, verdict, member, dated=manner.dated)
         if isinstance(verdict, Forward):
@@ -73,6 +78,8 @@ class PageCacheMiddleware:
             return send_hit(start_response, request, verdict, member, dated=manner.dated)
         if isinstance(verdict, Bypass):
             told = verdict if manner.tell else None
+            if verdict.ticket is not None:
+                return self._turn(environ, start_response, request, verdict, told)
             return Watcher(self._engine, request, start_response, told).run(self.app, environ)
         if isinstance(verdict, NotCached):
             return send_not_cached(start_response, request)
@@ -81,7 +88,7 @@ class PageCacheMiddleware:
     def _wait(self, wait: Wait) -> None:
         """Until the flight has ended or patience has; the engine looks at what came of it."""
         try:
-            wait.flight.future.result(timeout=max(0.0, wait.deadline - monotonic()))
+            wait.flight.future.result(timeout=max(0.0, wait.until - monotonic()))
         except TimeoutError:
             pass
         except BaseException:
@@ -91,6 +98,26 @@ class PageCacheMiddleware:
     def _learn_manner(self, environ: Environ) -> Manner:
         self._manner = Manner(self._tell, not server_dates(environ))
         return self._manner
+
+    def _turn(
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        request: Request,
+        bypass: Bypass,
+        told: Bypass | None,
+    ) -> Iterable[bytes]:
+        """A bypass whose end others wait for."""
+        watcher = Watcher(self._engine, request, start_response, told, bypass.ticket)
+        try:
+            response = watcher.run(self.app, environ)
+        except BaseException:
+            self._engine.end_turn(bypass)
+            raise
+        if is_whole(environ, response):
+            self._engine.end_turn(bypass)
+            return response
+        return _Ending(response, partial(self._engine.end_turn, bypass))
 
     def _forward(
         self,
@@ -127,7 +154,7 @@ class PageCacheMiddleware:
             raise
 
     def _refresh(self, environ: Environ, request: Request, ticket: Ticket, manner: Manner) -> None:
-        """Render an expired page anew while its old self is served (RFC 5861 §3)."""
+        """Render a page anew while its old self is served (RFC 5861 §3)."""
         # What the handler sees is taken now: some servers clear the environ when the request has
         # ended, and fill it with the next visitor's.
         still = replace(request, fields=GivenFields(), context={})
@@ -142,10 +169,30 @@ class PageCacheMiddleware:
                     for _ in response:
                         pass
             except Exception:
-                log.exception("an expired page could not be refreshed")
+                log.exception("a page could not be refreshed behind its client's back")
 
         if self._refresher.submit(refresh) is None:
             self._engine.decline(ticket)
+            step(self._engine.finish(ticket))
+
+
+class _Ending:
+    """A response that says when it has ended."""
+
+    def __init__(self, response: Iterable[bytes], ended: Callable[[], None]) -> None:
+        self._response = response
+        self._ended = ended
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._response)
+
+    def close(self) -> None:
+        """Called by the server once."""
+        try:
+            if (close := getattr(self._response, "close", None)) is not None:
+                close()
+        finally:
+            self._ended()
 
 
 def _nowhere(*_: object) -> Write:

@@ -328,7 +328,7 @@ def test_the_time_that_the_application_took_is_part_of_a_pages_age(
     scenario: MakeScenario,
 ) -> None:
     """Its Age was true when it began to answer (RFC 9111 §4.2.3)."""
-    stage = scenario(OPEN, date="send")
+    stage = scenario(Rule(path="/page", share="public", early=False), date="send")
 
     def slow(seen: Any) -> Reply:
         stage.clock.advance(8)

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pagegen.errors import NamespaceError
-from pagegen.namespaces import MAX_LENGTH, Template, check, escape, namespace, parse
+from pagegen.namespaces import MAX_LENGTH, Template, check, escape, is_name, namespace, parse
 
 UNRESERVED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~%")
 VALUES = st.one_of(st.text(), st.text("ab/:{}% .\0é"), st.integers().map(str))
@@ -30,8 +30,26 @@ def test_printable_ascii_is_a_name(name: str) -> None:
     ["", " a", "a ", "é", "a\n", "a\tb", "\x7f", "a\x00", "x" * (MAX_LENGTH + 1), None, 7, b"item"],
 )
 def test_what_is_no_name_is_told_so(name: object) -> None:
-    with pytest.raises(NamespaceError, match="is no namespace"):
+    remedy = (
+        r'no space at either end\. Build names .* pagegen\.namespace\("item:\{id\}", id=value\)$'
+    )
+    with pytest.raises(NamespaceError, match=f"is no namespace: 1 to 512 .*{remedy}"):
         check(name)
+
+
+@pytest.mark.parametrize("name", ["pagegen:", "pagegen:hard:item:7", "pagegen:sequence"])
+def test_names_that_pagegen_keeps_for_itself_are_none(name: str) -> None:
+    assert not is_name(name)
+    with pytest.raises(NamespaceError, match="begins with 'pagegen:', which pagegen keeps"):
+        check(name)
+    assert is_name(f"x{name}")
+    assert is_name("pagegen")
+
+
+def test_a_template_cannot_name_what_pagegen_keeps_for_itself() -> None:
+    with pytest.raises(NamespaceError, match="pagegen keeps"):
+        parse("pagegen:{id}")
+    assert not is_name(parse("{kind}:{id}").render({"kind": "pagegen", "id": "hard"}))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +103,9 @@ def test_a_value_that_makes_the_name_too_long_is_refused() -> None:
 def test_a_template_is_split_at_its_references() -> None:
     assert parse("a:{x}/{y}") == Template("a:{x}/{y}", ("a:", "/", ""), ("x", "y"))
     assert parse("plain") == Template("plain", ("plain",), ())
+    longest = "x" * (MAX_LENGTH - 1)
+    assert parse(longest + "{x}").render({"x": "1"}) == longest + "1"
+    assert parse("a:{x}").render({"x": "\ud800"}) == "a:%ED%A0%80"
 
 
 @pytest.mark.parametrize("text", ["{", "}", "a{b", "{{a}}", "a}b", "{a}{"])

@@ -122,6 +122,55 @@ def test_listed_parameters_prefixes_and_presets_are_dropped(name: str) -> None:
         assert canonical(f"{other}=1", rule) is None
 
 
+VERBATIM = Rule(path="/", share="public")
+MIXED = Rule(path="/", share="public", mode="http", query={"n": {"type": "int"}})
+CLEANED = Rule(path="/", share="public", mode="http", drop_query=["@tracking"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "raw", "expect"),
+    [
+        (VERBATIM, "", (("", ("",)),)),
+        (VERBATIM, "b=%zz&a=;&b=1", (("", ("b=%zz&a=;&b=1",)),)),  # a doubt is the handler's own
+        (VERBATIM, "x" * MAX_LENGTH, (("", ("x" * MAX_LENGTH,)),)),
+        (VERBATIM, "x" * (MAX_LENGTH + 1), None),
+        (VERBATIM, "é", None),
+        (VERBATIM, "a\n", None),
+        (MIXED, "b=2&n=07&a=/", (("n", ("7",)), ("&b", ("2",)), ("&a", ("/",)))),
+        (MIXED, "n=x&b=2", None),
+        (MIXED, "b=%zz", None),
+        (CLEANED, "b=2&utm_x=1&%26b=3", (("&b", ("2",)), ("&&b", ("3",)))),
+    ],
+    ids=lambda value: str(value)[:24] if isinstance(value, str) else None,
+)
+def test_undeclared_parameters_are_keyed_where_the_rule_is_a_plain_cache(
+    rule: Rule, raw: str, expect: tuple[tuple[str, tuple[str, ...]], ...] | None
+) -> None:
+    query = canonical(raw, rule)
+    assert (None if query is None else query.values) == expect
+    if query is not None:
+        again = canonical(query.text, rule)
+        assert again == query
+        if rule is VERBATIM:
+            assert query.text == raw
+
+
+def test_undeclared_parameters_are_escaped_as_declared_ones_are() -> None:
+    assert text("a/b=c/d&%26n=%26", MIXED) == "a%2Fb=c%2Fd&%26n=%26"
+
+
+@pytest.mark.parametrize(("more", "stays"), [(0, True), (1, False)])
+def test_a_query_is_read_and_written_up_to_its_length(more: int, stays: bool) -> None:
+    rule = Rule(path="/", share="public", query={"q": {"max_length": 2 * MAX_LENGTH}})
+    raw = f"q={'x' * (MAX_LENGTH - 2 + more)}"
+    assert (text(raw, rule) == raw) is stays
+    # Escaped, the same text is longer.
+    slashes = (MAX_LENGTH - 2) // 3
+    over = (MAX_LENGTH - 2) % 3 + more
+    raw = f"q={'/' * slashes}{'x' * over}"
+    assert (canonical(raw, rule) is not None) is stays
+
+
 def test_a_declared_parameter_is_never_dropped() -> None:
     rule = Rule(path="/", share="public", query={"utm_id": {}}, drop_query=["@tracking"])
     assert text("utm_id=5&utm_x=1", rule) == "utm_id=5"

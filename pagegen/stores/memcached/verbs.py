@@ -223,4 +223,6 @@ class Verbs:
 
 
 def _seconds(ttl: float) -> int:
-    return max(MIN_TTL, ceil(min(ttl, MAX_TTL)))
+    # Its clock ticks once a second, so that the first second may be over at once. Hold-off flags
+    # must not end early.
+    return max(MIN_TTL, ceil(min(ttl, MAX_TTL - 1)) + 1)

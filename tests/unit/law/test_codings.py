@@ -56,7 +56,9 @@ RULES = [
     Rule("html", "9110-8.4", "text is coded", HTML, True),
     Rule("parameters", "9110-8.3.1", "whatever its charset", (TYPE,), True),
     Rule("case", "9110-8.3.1", "in any case", typed("TEXT/Html ;x=y"), True),
-    Rule("json", "9110-8.4", "JSON", typed("application/json"), True),
+    Rule("json", "9110-8.4", "JSON", typed("application/json; charset=utf-8"), True),
+    Rule("space", "9110-5.6.3", "not behind another space", typed("application/json\xa0"), False),
+    Rule("near-json", "9110-8.3.1", "nor what it begins", typed("application/jsonX"), False),
     Rule("suffix-json", "6839-3.1", "and what is JSON", typed("application/hal+json"), True),
     Rule("suffix-xml", "6839-4.1", "or XML", typed("image/svg+xml"), True),
     Rule("script", "9239-6", "scripts", typed("application/javascript"), True),
@@ -146,6 +148,7 @@ CASES = [
     Case("spaces", "5.6.3", "spaces do not count", "\tgzip ;\tq=0.5 ", "gzip"),
     Case("rubbish", "design", "malformed members are nothing", ";;=, q=1, \x00, gzip", "gzip"),
     Case("too-long", "design", "more than anybody sends", "gzip," + "x" * MAX_ACCEPTED, None),
+    Case("long", "design", "and no more", "gzip" + "," * (MAX_ACCEPTED - 4), "gzip"),
     Case("absent", "12.5.3-10", "a coding that is not there", "br", None, ("gzip",)),
     Case("no-codings", "12.5.3", "no coding at all", "br", None, ()),
 ]  # fmt: skip
@@ -312,7 +315,7 @@ def test_a_representation_knows_all_else_from_its_page_and_is_made_once() -> Non
     assert form.from_application() == stored.from_application()
     with pytest.raises(AttributeError):
         _ = form.nothing  # type: ignore[attr-defined]
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="page"):
         _ = Representation.__new__(Representation).body
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from pagegen.law.downstream import added, page_fields
+from pagegen.law.downstream import added, navigates, not_cached, page_fields, passing_fields
 from pagegen.law.validation import strong_etag
-from pagegen.messages import Fields, ResponseHead
+from pagegen.messages import Fields, GivenFields, Request, ResponseHead
 from pagegen.rules import Rule
 
 NO_CACHE: Fields = (("Cache-Control", "no-cache"),)
@@ -81,7 +81,69 @@ def test_the_validator_of_the_application_stays(etag: str) -> None:
     assert [value for name, value in fields if name.lower() == "etag"] == [etag]
 
 
-def test_a_wrong_length_of_the_application_never_leaves() -> None:
-    fields = page_fields(ResponseHead(200, (("content-length", "99"),)), b"four", rule())
-    lengths = [value for name, value in fields if name.lower() == "content-length"]
-    assert lengths == ["4"]
+@pytest.mark.parametrize(
+    ("status", "body", "expect"),
+    # RFC 9110 §8.6: a 204 has no length, not even one of 0.
+    [(200, b"four", ["4"]), (404, b"", ["0"]), (205, b"", ["0"]), (204, b"", [])],
+)
+def test_a_page_has_its_own_length_and_never_a_wrong_one(
+    status: int, body: bytes, expect: list[str]
+) -> None:
+    fields = page_fields(ResponseHead(status, (("content-length", "99"),)), body, rule())
+    assert [value for name, value in fields if name.lower() == "content-length"] == expect
+
+
+class Passing(NamedTuple):
+    """Fields of a response that leaves as it comes, under a rule, and those of them that leave."""
+
+    id: str
+    rfc: str
+    says: str
+    given: Fields
+    expect: Fields
+    rule: dict[str, Any] = {}
+    mode: str | None = None
+
+
+SILENT: dict[str, Any] = {"namespaces": ["a"]}
+DROPS: dict[str, Any] = {"set_cookie": "drop"}
+GZIP: dict[str, Any] = {"compress": ["gzip"]}
+HTML, COOKIE = ("Content-Type", "text/html"), ("SET-Cookie", "a=1")
+PASSING = [
+    Passing("all", "§3.1", "what it says passes", (HTML, COOKIE), (HTML, COOKIE)),
+    Passing("9110-7.6.1", "RFC 9110 §7.6.1", "but what is of one connection",
+            (("Connection", "x-a"), ("X-A", "1"), HTML), (HTML,)),
+    Passing("cookie", "design §5", "and cookies where the rule drops them", (COOKIE, HTML),
+            (HTML,), DROPS),
+    Passing("silent", "§5.2.2.4", "where it is silent, browsers ask", (HTML,), (HTML, *NO_CACHE),
+            SILENT),
+    Passing("silent-other", "Fetch", "what is no navigation too", (HTML,), (HTML, *NO_CACHE),
+            SILENT, "no-cors"),
+    Passing("silent-navigated", "§6", "and behind the buttons of a browser", (HTML,),
+            (HTML, *NO_CACHE, ("Vary", "*")), SILENT, "navigate"),
+    Passing("said-navigated", "§6", "which is nobody's business where it spoke", (EXPIRES,),
+            (EXPIRES,), SILENT, "navigate"),
+    Passing("coded", "RFC 9110 §12.5.5", "what may come coded another time varies", (HTML,),
+            (HTML, ("Vary", "Accept-Encoding")), GZIP),
+    Passing("never-coded", "RFC 9110 §12.5.5", "what never is does not",
+            (("Content-Type", "image/png"),), (("Content-Type", "image/png"),), GZIP),
+    Passing("uncoded", "RFC 9110 §12.5.5", "nor where the rule codes nothing", (HTML,), (HTML,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PASSING, ids=lambda case: case.id)
+def test_a_response_that_leaves_at_once_says_what_its_page_would(case: Passing) -> None:
+    fields = GivenFields({} if case.mode is None else {"sec-fetch-mode": case.mode})
+    request = Request("GET", "http", "", "/page", None, "", fields, {})
+    asked = Rule(path="/page", share="public", ttl="1h", **case.rule)
+    head = ResponseHead(200, case.given)
+    assert passing_fields(head, asked, request) == case.expect, case.says
+    assert navigates(fields) is (case.mode == "navigate")
+
+
+def test_who_wants_nothing_but_what_is_cached_is_told_that_there_is_none() -> None:
+    answer = not_cached()
+    assert (answer.status, answer.reason) == (504, "Gateway Timeout")  # RFC 9111 §5.2.1.7
+    assert answer.body == b"Not in the cache\n"
+    own = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "17"))
+    assert answer.fields == own

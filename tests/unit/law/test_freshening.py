@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.http import is_resource_modified
 
-from pagegen.law.freshening import conditions, head_agrees, selects, updated
+from pagegen.law.freshening import conditions, head_agrees, names_page, selects, updated
 from pagegen.messages import Fields, ResponseHead, StoredResponse
 
 AT = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -164,6 +164,7 @@ SELECTIONS = [
     Selection("4.3.4-8", "§4.3.4", "no validator on either side", (), (), True),
     Selection("4.3.4-8-own", "§4.3.4", "none in the 304: we asked for one page (departs)",
               (tag('"a"'),), (), True),
+    Selection("4.3.4-8-dated", "§4.3.4", "or by its date alone", (modified(AT),), (), True),
     Selection("two", "§8.8.3", "two tags are none", (tag('"a"'),), (tag('"a"'), tag('"a"')), False),
     Selection("301", "§15.4.5", "a 304 stands for a 200", (tag('"a"'),), (tag('"a"'),), False, 301),
 ]  # fmt: skip
@@ -220,6 +221,37 @@ def test_a_304_updates_the_stored_fields(rule: Update) -> None:
     head = updated(page(*rule.stored), ResponseHead(304, rule.given, "Not Modified"))
     assert head.fields == rule.expect, rule.says
     assert (head.status, head.reason) == (200, "Some Reason")
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "expect"),
+    [
+        ("", (), ()),
+        ("max-age=9", (), ("max-age=9",)),
+        ("max-age=9", (X1,), ("max-age=9",)),
+        ("max-age=9", (("PAGEGEN-Cache-Control", "max-age=1"),), ("max-age=1",)),
+        ("", (("pagegen-cache-control", "max-age=1"),), ("max-age=1",)),
+    ],
+)
+def test_what_was_said_to_us_alone_stays_until_it_is_said_anew(
+    stored: str, given: Fields, expect: tuple[str, ...]
+) -> None:
+    # §3.2: it is kept apart from the page's fields, which clients get.
+    before = page(TYPE)
+    before.control = stored
+    head = updated(before, ResponseHead(304, given))
+    assert tuple(head.lines("pagegen-cache-control")) == expect
+    assert head.fields[0] == TYPE
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    [((), False), ((TYPE,), False), ((("etag", "x"),), True), ((modified("x"),), True)],
+)
+def test_a_response_says_of_which_page_it_is_by_either_validator(
+    given: Fields, expect: bool
+) -> None:
+    assert names_page(ResponseHead(200, given)) is expect
 
 
 NAMES = st.sampled_from(["A", "a", "B", "c"])

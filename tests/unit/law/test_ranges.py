@@ -238,7 +238,17 @@ def test_several_parts_are_a_multipart_that_others_can_read() -> None:
 def test_a_page_without_a_type_has_parts_without_one() -> None:
     answer = partial(ask("bytes=0-0,9-9"), page(()), lambda: SECRET)
     assert answer is not None
-    assert answer.body.lower().count(b"content-type") == 0
+    line = f"--{SECRET.hex()}".encode()
+    first = line + b"\r\nContent-Range: bytes 0-0/1000\r\n\r\n" + BODY[:1] + b"\r\n"
+    second = line + b"\r\nContent-Range: bytes 9-9/1000\r\n\r\n" + BODY[9:10] + b"\r\n"
+    assert answer.body == first + second + line + b"--\r\n"
+
+
+def test_several_parts_have_one_type_and_one_length_and_no_digest_of_the_page() -> None:
+    lost = (("Content-Digest", "sha-256=:x:"), ("content-MD5", "x"))
+    answer = partial(ask("bytes=0-0,9-9"), page((*TYPE, *lost, ("X", "1"))), lambda: SECRET)
+    assert answer is not None
+    assert [name for name, _ in answer.fields] == ["X", "Content-Type", "Content-Length"]
 
 
 def test_several_parts_are_never_longer_than_the_page() -> None:
@@ -304,10 +314,11 @@ def test_the_whole_page_is_sent(case: Whole) -> None:
 
 
 def test_a_range_is_sent_where_if_range_and_the_application_allow_it() -> None:
-    stored = page((*TYPE, ("Accept-Ranges", "Bytes")))
-    answer = partial(ask("bytes=0-1", if_range='"a"'), stored, never)
-    assert answer is not None
-    assert answer.status == 206
+    none = ("accept-ranges", "none")
+    for said in ((), (("Accept-Ranges", "Bytes"),), (none, ("Accept-Ranges", "bytes"), none)):
+        answer = partial(ask("bytes=0-1", if_range='"a"'), page((*TYPE, *said)), never)
+        assert answer is not None
+        assert answer.status == 206
 
 
 SATISFIABLE = st.one_of(

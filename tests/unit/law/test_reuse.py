@@ -88,6 +88,13 @@ def test_the_changed_namespaces_are_told_by_name(
     assert changed(page(), generation, Fitness.EXPIRED) == ()
 
 
+def test_registers_that_are_missing_or_too_many_do_not_make_the_telling_fail() -> None:
+    # A page of an older configuration may have others than are asked for now.
+    assert changed(page(), (C,), Fitness.INVALIDATED) == ("one",)
+    assert changed(page(), (A, C, B), Fitness.INVALIDATED) == ("two",)
+    assert changed(None, (C,), Fitness.INVALIDATED) == ()
+
+
 class Rule(NamedTuple):
     """A sentence on when an expired page may be served, and whether it may be then."""
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagegen.law.staleness import MAX_UNREACHABLE, NEVER_STALE, NONE, windows
-from pagegen.messages import ResponseHead
+from pagegen.law.staleness import MAX_UNREACHABLE, NEVER_STALE, NONE, newly_forbidden, windows
+from pagegen.messages import ResponseHead, StoredResponse
 from pagegen.rules import Rule
 
 
@@ -73,6 +73,28 @@ def test_a_page_may_be_stale_as_long_as_rule_or_response_say(row: Row) -> None:
     rule = Rule(path="/", share="public", **row.rule)
     head = ResponseHead(200, (("Cache-Control", row.value),))
     assert windows(head, rule) == row.expect, row.says
+
+
+@pytest.mark.parametrize(
+    ("allowed", "value", "expect"),
+    [
+        ((9.0, 0.0, 0.0), "must-revalidate", True),
+        ((0.0, 9.0, 0.0), "must-revalidate", True),
+        ((0.0, 0.0, 0.5), "must-revalidate", True),
+        ((0.0, 0.0, 0.0), "must-revalidate", False),
+        ((9.0, 9.0, 9.0), "max-age=5", False),
+        ((9.0, 9.0, 9.0), "stale-if-error=0", False),
+    ],
+)
+def test_an_update_forbids_what_the_page_still_allows(
+    allowed: tuple[float, float, float], value: str, expect: bool
+) -> None:
+    # §4.3.4 s1: by the new response's word, the old one's windows are closed.
+    times = (0.0,) * 4
+    page = StoredResponse(b"", (), (), 200, "", b"", None, None, *times, (), (), (), ())
+    page.stale_while_revalidate, page.stale_if_error, page.stale_if_unreachable = allowed
+    head = ResponseHead(304, (("Cache-Control", value),))
+    assert newly_forbidden(page, head, Rule(path="/", share="public", swr=30)) is expect
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=40))

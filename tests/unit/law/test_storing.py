@@ -259,6 +259,30 @@ def test_a_page_made_for_credentials_is_stored_when_it_says_so(known: Known) -> 
     assert both == (known.authorization or known.cookie)
 
 
+SIGNED_IN = (
+    ("none", FRESH, Refusal.PERSONAL),
+    ("public", cc("public, max-age=5"), None),
+    ("s-maxage", cc("s-maxage=5"), None),
+    ("must-revalidate", cc("max-age=5, must-revalidate"), Refusal.PERSONAL),
+    ("vary", (*FRESH, ("vary", "accept, X-Remote-USER")), None),
+    ("vary-other", (*FRESH, ("Vary", "Remote-User, Cookie")), Refusal.PERSONAL),
+)
+
+
+@pytest.mark.parametrize(("says", "given", "expect"), SIGNED_IN, ids=lambda row: str(row)[:15])
+def test_a_page_for_whom_a_proxy_signed_in_is_stored_when_it_says_so(
+    says: str, given: Fields, expect: Refusal | None
+) -> None:
+    rule = Rule(path="/", share="public", ttl="1h", mode="http")
+    found = refusal(ResponseHead(200, given), rule, KEYED, SPACES, NOW, {"x-remote-user"})
+    assert found is expect, says
+    # Of two who are told to the handler, both must select.
+    both = refusal(
+        ResponseHead(200, given), rule, KEYED, SPACES, NOW, {"x-remote-user", "x-api-key"}
+    )
+    assert both is (Refusal.PERSONAL if says.startswith("vary") else expect)
+
+
 @pytest.mark.parametrize("ttl", [None, "1h"])
 def test_no_ttl_makes_a_page_for_credentials_everybodys(ttl: str | None) -> None:
     rule = Rule(path="/", share="public", mode="http", ttl=ttl)

@@ -10,6 +10,7 @@ from pagegen.law.storing import (
     HOP_BY_HOP,
     Refusal,
     body_refusal,
+    cookies_set,
     declared_length,
     end_to_end,
     stored_fields,
@@ -123,6 +124,12 @@ def test_what_is_for_the_client_leaves_out_this_connection_and_what_is_said_to_u
     assert end_to_end((*lost, *kept)) == kept
     assert end_to_end((*kept, *lost)) == kept
     assert end_to_end(kept) == kept
+
+
+def test_the_cookies_of_a_response_are_all_their_lines_and_nothing_else() -> None:
+    cookies = (("Set-Cookie", "a=1"), ("SET-COOKIE", "b=2"), ("set-cookie", "a=1"))
+    assert cookies_set(ResponseHead(200, (*KEPT, *cookies, ("Set-Cookie2", "c")))) == cookies
+    assert cookies_set(ResponseHead(200, KEPT)) == ()
 
 
 @pytest.mark.parametrize(

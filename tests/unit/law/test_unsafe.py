@@ -195,6 +195,18 @@ def test_every_name_that_a_write_forgets_is_a_name() -> None:
     assert answered("POST", "/files/a", ResponseHead(200, ()), book) == ("a", "a%2F")
     for name in answered("POST", "/files/", ResponseHead(200, ()), book):
         check(name)
+    # What is too long is the name of no page either.
+    assert answered("POST", f"/files/{'a' * 600}", ResponseHead(200, ()), book) == ()
+
+
+def test_an_entry_of_other_methods_hides_none_behind_it() -> None:
+    entries = (
+        Invalidates(path="/items/{id}", namespaces=["item:{id}"], methods=["PUT"]),
+        Invalidates(path="/items/**", namespaces=["items"], methods=["DELETE"]),
+    )
+    assert answered("DELETE", "/items/7", ResponseHead(200, ()), RuleBook((), entries)) == (
+        "items",
+    )
 
 
 @pytest.mark.parametrize(("count", "length"), [(32, 32), (1, 512), (256, 32), (4096, 40)], ids=str)

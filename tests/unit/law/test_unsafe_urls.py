@@ -18,6 +18,7 @@ from pagegen.rulebook import RuleBook
 
 BOOK = RuleBook(
     (
+        CacheRule(path="/", share="public", ttl="1h"),
         CacheRule(path="/admin/**", cache=False),
         CacheRule(path="/heads", share="public", ttl="1h", methods=["HEAD"]),
         CacheRule(path="/items/**", share="public", ttl="1h"),
@@ -144,6 +145,38 @@ RULES = [
     Rule("space", "9111 §4.4-5", "no reference", to("/items/8 9"), ITEM),
     Rule("control", "9111 §4.4-5", "nor this", to("/items/8\x00"), ITEM),
     Rule("odd-port", "9111 §4.4-5", "no port", to("//shop.example:x/items/8"), ITEM),
+    Rule(
+        "authority", "3986 §6.2.3", "no path is the root", to("http://shop.example"), (*ITEM, "/")
+    ),
+    Rule("space-behind", "9110 §5.6.3", "another space is no space", to("\xa0/items/8"), ITEM),
+    Rule("letters", "3986 §5.2.3", "letters are the path's", to("X8X"), (*ITEM, "/items/X8X")),
+    Rule(
+        "longest",
+        "design §6",
+        "as long as can be",
+        to(f"/items/{'a' * (MAX_VALUE - 7)}"),
+        (*ITEM, f"/items/{'a' * (MAX_VALUE - 7)}"),
+    ),
+    Rule(
+        "surrogate",
+        "9110 §4.2.3",
+        "beside what is no UTF-8",
+        to("8"),
+        ("/items/\ud800/7", "/items/\ud800/7/"),
+        {"path": "/items/\ud800/7"},
+    ),
+    Rule(
+        "pathless", "3986 §5.2.3", "below the root", to("items/8"), ("/", "/items/8"), {"path": ""}
+    ),
+    Rule(
+        "ending",
+        "design §2",
+        "no letter is a slash",
+        (),
+        ("/items/X", "/items/X/"),
+        {"path": "/items/X"},
+    ),
+    Rule("origin", "9111 §4.4-5", "a scheme without origins", LOCAL, ITEM, {"scheme": "gopher"}),
     Rule("long", "design §6", "too long", to(f"/items/{'a' * MAX_VALUE}"), ITEM),
     Rule("relative", "3986 §5.2.3", "beside the target", to("8"), (*ITEM, "/items/8")),
     Rule(
@@ -232,6 +265,22 @@ def test_a_safe_method_invalidates_no_url(method: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("own_url", "expect"),
+    [(True, (*ITEM, "/items/8")), ("target", ITEM), (False, ())],
+)
+def test_a_rule_says_which_writes_forget_its_pages_by_their_url(
+    own_url: Any, expect: tuple[str, ...]
+) -> None:
+    book = RuleBook((CacheRule(path="/items/**", share="public", ttl="1h", own_url=own_url),))
+    for fields in (LOCAL, (("Content-Location", "/items/8"),)):
+        names = forgotten(book, write("/items/7"), ResponseHead(200, fields))
+        assert names == tuple(url_namespace(HOST, path) for path in expect)
+    # What is the target and named as well is the target.
+    names = forgotten(book, write("/items/7"), ResponseHead(200, to("/items/7")))
+    assert names == tuple(url_namespace(HOST, path) for path in expect[:2])
+
+
+@pytest.mark.parametrize(
     ("root", "location", "expect"),
     [
         ("/shop", "/shop/items/8", ("/shop/items/8",)),
@@ -239,6 +288,8 @@ def test_a_safe_method_invalidates_no_url(method: str) -> None:
         ("/shop", "http://shop.example/shop/items/8", ("/shop/items/8",)),
         ("/shop", "/items/8", ()),  # another application's
         ("/shop", "/shopping/items/8", ()),
+        ("/shop", "/abcd/items/8", ()),  # as long as ours
+        ("/shopX", "/shopX/items/8", ("/shopX/items/8",)),
         ("/shop", "/shop", ()),
         ("/shop?", "/shop/items/8", ("/shop?/items/8",)),  # the ASGI front's mark
         ("/sh op", "/sh%20op/items/8", ("/sh op/items/8",)),
@@ -265,13 +316,17 @@ def test_pages_below_a_mount_point_go_by_the_root_of_their_requests(
         ("shop.example:", "/", "url:shop.example/"),
         ("shop.example:8080", "/", "url:shop.example:8080/"),
         ("shop.example:08080", "/", "url:shop.example:8080/"),
+        ("shop.example.", "/", "url:shop.example/"),  # the root's dot
+        ("shop.example.:8080", "/", "url:shop.example:8080/"),
         ("[::1]", "/", "url:[::1]/"),
         ("[::80]", "/", "url:[::80]/"),
         ("[::1]:80", "/", "url:[::1]/"),
         ("h", "/é b", "url:h/%C3%A9%20b"),
         ("h", "/100%25/?#", "url:h/100%2525/%3F%23"),
         ("h", "/\ud800", "url:h/%ED%A0%80"),
+        ("h", "/a!$&'()*+,;:=@~", "url:h/a!$&'()*+,;:=@~"),
         ("a b", "/", "url:a%20b/"),
+        ("h\ud800", "/", "url:h%ED%A0%80/"),
     ],
 )
 def test_a_url_has_a_readable_namespace(host: str, path: str, expect: str) -> None:
@@ -284,6 +339,7 @@ def test_a_long_url_has_a_namespace_of_its_own() -> None:
     assert whole == f"url:h/{'a' * room}"
     assert cut != other
     assert cut.startswith("url:h#")
+    assert len(cut) == len("url:h#") + 40  # 160 bits
     far = url_namespace("h" * 300, f"/{'a' * room}")
     assert far.startswith("url:hhh")
     assert all(is_name(name) for name in (whole, cut, other, far))

@@ -15,8 +15,10 @@ from pagegen.law.validation import (
     not_modified_fields,
     precondition,
     strong_etag,
+    unchanged,
+    without_content,
 )
-from pagegen.messages import StoredResponse
+from pagegen.messages import Fields, ResponseHead, StoredResponse
 
 MODIFIED = 784111777.0
 AT = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -100,6 +102,13 @@ CASES = [
     Case("404", "§13.2.1", "only of a success", none_match('"a"'), None, status=404),
     Case("301", "§13.2.1", "not of a redirect", since(AFTER), None, status=301),
     Case("203", "§13.2.1", "of any success", none_match('"a"'), 304, status=203),
+    Case("200", "§13.2.1", "from the first of them", none_match('"a"'), 304, status=200),
+    Case("299", "§13.2.1", "to the last", none_match('"a"'), 304, status=299),
+    Case("300", "§13.2.1", "and no further", none_match('"a"'), None, status=300),
+    Case("star-like", "§13.1.2", "a star with a letter is none", none_match("X*"), None),
+    Case("star-space", "§5.6.3", "nor one behind another space", none_match("\xa0*"), None),
+    Case("match-like", "§13.1.1", "nor does it match", match("X*"), 412),
+    Case("match-space", "§5.6.3", "nor here", match("\xa0*"), 412),
     Case("match", "§13.1.1", "the page that is wanted", match('"a"'), None),
     Case("match-list", "§13.1.1", "among others", match('W/"a", "b","a"'), None),
     Case("match-other", "§13.1.1", "another one", match('"b"'), 412),
@@ -169,6 +178,43 @@ def test_conditions_are_answered_as_werkzeug_answers_them(given: dict[str, str],
     theirs = Response(b"x", headers={"ETag": etag, "Last-Modified": AT}).make_conditional(environ)
     ours = precondition(fields, page(Case("", "", "", {}, None, etag=etag)))
     assert (ours or 200) == theirs.status_code
+
+
+class Unstored(NamedTuple):
+    """A request's conditions, the fields of a response that is not stored, and if a 304 will do."""
+
+    id: str
+    rfc: str
+    says: str
+    given: dict[str, str]
+    fields: Fields
+    expect: bool
+    status: int = 200
+
+
+TAGGED, DATED = ("ETag", '"a"'), ("Last-Modified", AT)
+UNSTORED = [
+    Unstored("tag", "§13.1.2", "by its tag", none_match('"a"'), (TAGGED,), True),
+    Unstored("tag-other", "§13.1.2", "or not", none_match('"b"'), (TAGGED,), False),
+    Unstored("date", "§13.1.3", "by its date", since(AT), (DATED,), True),
+    Unstored("date-old", "§13.1.3", "or not", since(BEFORE), (DATED,), False),
+    Unstored("none", "§13.1", "not without a validator", none_match('"a"'), (), False),
+    Unstored("asked", "§13.1", "nor without a condition", {}, (TAGGED, DATED), False),
+    Unstored("412", "§13.1.1", "a 412 is no 304", match('"b"'), (TAGGED,), False),
+    Unstored("404", "§13.2.1", "of a success alone", none_match('"a"'), (TAGGED,), False, 404),
+]
+
+
+@pytest.mark.parametrize("case", UNSTORED, ids=lambda case: case.id)
+def test_a_304_answers_in_place_of_a_response_that_is_not_stored(case: Unstored) -> None:
+    assert unchanged(case.given, ResponseHead(case.status, case.fields)) is case.expect, case.says
+
+
+def test_such_a_304_has_nothing_that_describes_the_content_it_lacks() -> None:
+    gone = ("Type", "Encoding", "Language", "Length", "Range", "Digest", "MD5")
+    lost = tuple((f"Content-{name}", "x") for name in gone)
+    kept = (TAGGED, ("Content-Location", "/a"), ("Content-Security-Policy", "x"), ("X-A", "1"))
+    assert without_content((*lost, *kept, ("CONTENT-type", "y"))) == kept
 
 
 class IfRange(NamedTuple):
@@ -261,6 +307,12 @@ def test_a_tag_of_ours_changes_with_body_type_coding_and_language() -> None:
     assert len(set(tags)) == len(tags)
     assert strong_etag(b"a", (("X", "1"), ("content-TYPE", "text/html"))) == tags[2]
     assert all(tag[0] == tag[-1] == '"' and not tag.startswith("W/") for tag in tags)
+
+
+def test_a_tag_of_ours_stays_what_it_is_from_release_to_release() -> None:
+    # Another form would make every browser load every page once more.
+    fields = (("Content-TYPE", "text/é \ud800"), ("Content-Language", "de"), ("X", "1"))
+    assert strong_etag(b"body", fields) == '"f20df53f74067e5555157492dadf1752"'
 
 
 def test_a_body_cannot_imitate_the_tag_of_another_representation() -> None:

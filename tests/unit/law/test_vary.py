@@ -82,6 +82,8 @@ RULES = [
         vary(f"{names(MAX_SELECTING)}, host"),
         tuple(sorted(names(MAX_SELECTING).split(", "))),
     ),
+    Rule("underscore", "design §5", "WSGI shows it as another", vary("x-a, x_b"), None),
+    Rule("long", "design §6", "as long as can be", vary("a" * MAX_VALUE), ("a" * MAX_VALUE,)),
     Rule("too-long", "design §6", "nor what is too long", vary("a" * (MAX_VALUE + 1)), None),
 ]
 
@@ -131,6 +133,7 @@ KEYED = [
     Keyed("star-later", "9111 §4.1-4", "not even among others", vary("host, *"), "*"),
     Keyed("star-keyed", "9111 §4.1-4", "whatever is keyed", vary("*"), "*", ("*", "host")),
     Keyed("plain", "9110 §12.5.3", "uncoded is for all", vary("Accept-Encoding"), None),
+    Keyed("beside", "9111 §4.1-1", "others count", vary("Accept-Encoding, Origin"), "origin"),
     Keyed(
         "coded",
         "9110 §12.5.3",

@@ -160,6 +160,7 @@ FRESH = [
     Judgement("5.2.1.1-age", "§4.2.3", "its Age counts", Wishes(max_age=60), 1050, False, page(20)),
     Judgement("5.2.1.1-fit", "§4.2.3", "to the second", Wishes(max_age=60), 1040, True, page(20)),
     Judgement("5.2.1.1-0", "§4", "max-age=0 validates", Wishes(max_age=0), 1000, False),
+    Judgement("5.2.1.1-1s", "§5.2.1.1", "one second is some", Wishes(max_age=1), 1001, True),
     Judgement("5.2.1.1-back", "§5.2.1.1", "a clock set back", Wishes(max_age=5), 990, True),
     Judgement("5.2.1.1-0-back", "§4", "validates too", Wishes(max_age=0), 990, False),
     Judgement("5.2.1.1-ms", "§5.2.1.1", "with max-stale too", Wishes(max_age=9, max_stale=inf),
@@ -199,6 +200,8 @@ STALE = [
               page(unreachable=30)),
     Judgement("4.2.4-2", "§4.2.4", "never where it is forbidden", Wishes(max_stale=inf), 1110,
               False, page(unreachable=0)),
+    Judgement("4.2.4-little", "§4.2.4", "allowed a little, more is the client's",
+              Wishes(max_stale=60), 1110, True, page(unreachable=0.5)),
     Judgement("5.2.1.1-2", "§5.2.1.1", "max-age alone wants it fresh", Wishes(max_age=500), 1110,
               False),
     Judgement("5.2.1.1-2ms", "§5.2.1.1", "with max-stale both count",
@@ -252,6 +255,9 @@ ERRORS = [
               Wishes(no_cache=True, stale_if_error=30), 1110, False, page(on_error=30)),
     Judgement("4.2.4-2", "§4.2.4", "never where it is forbidden", Wishes(stale_if_error=30), 1110,
               False, page(unreachable=0)),
+    Judgement("4.2.4-little", "§4.2.4", "allowed a little, it is allowed",
+              Wishes(stale_if_error=30), 1110, True, page(unreachable=0.5)),
+    Judgement("4-at-once", "RFC 5861 §4", "silence is no window", Wishes(), 1100, False),
 ]  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""Leases: one rendering of a page at one time, over all processes that share a store.
+
+Rules of this file:
+
+1. A lease is for a slot *and* the tokens that were read: after an invalidation there is another
+   one, so that nobody waits for a page that is old already.
+2. No correctness rests on it. Who waits reads page and tokens by himself, and who is refused for
+   too long renders without.
+3. It is given back at the very end, and lapses after a term that follows from how long the page
+   took the last time, so the dead keep nobody for long.
+4. A page that could not be stored leaves a *mark* beside its slot for a while. One that may not be
+   stored is waited for by nobody in any process then (Varnish calls it hit-for-miss); one that the
+   store has no room for is rendered once in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, cast
+
+from .keys import encode, slot
+from .stores.base import Leases, Store
+from .variants import Marking, marker, marking_of
+from .verdicts import Plan, Ticket
+
+#: A lease lasts this many times what the rendering took the last time, between these bounds
+#: (seconds). Where nobody knows it lasts FIRST_TERM (nginx proxy_cache_lock_age: 5 s).
+FACTOR: Final = 4.0
+SHORTEST_TERM: Final = 1.0
+LONGEST_TERM: Final = 60.0
+FIRST_TERM: Final = 5.0
+#: Seconds for which a mark holds.
+MARKED_FOR: Final = 10.0
+#: Seconds between two looks of who waits for another process: the first pause, the factor by which
+#: they grow, and the longest. Each process has one who looks, whatever number waits behind him.
+FIRST_PAUSE: Final = 0.01
+GROWTH: Final = 1.5
+LONGEST_PAUSE: Final = 0.25
+
+
+class Mark(StrEnum):
+    """What keeps a page from being rendered once for all processes.
+
+    REFUSED: it may not be stored, so it is nobody else's. UNKEPT: the store does not keep it.
+    """
+
+    REFUSED = "refused"
+    UNKEPT = "unkept"
+
+
+class Leasing:
+    """The leases of one cache, on either face of its store."""
+
+    def __init__(self, mint: Callable[[], bytes]) -> None:
+        self._mint = mint
+        #: Seconds that the latest rendering took, by rule: for pages that are not there yet.
+        self._took: dict[str, float] = {}
+
+    def learn(self, plan: Plan, seconds: float) -> None:
+        """A page of this rule took so long to render."""
+        self._took[plan.rule.name] = seconds
+
+    def term(self, plan: Plan, took: float | None) -> float:
+        """Seconds that a lease lasts on a page that ``took`` so long the last time, if known."""
+        seconds = self._took.get(plan.rule.name) if took is None else took
+        if seconds is None:
+            return FIRST_TERM
+        return min(LONGEST_TERM, max(SHORTEST_TERM, FACTOR * seconds))
+
+    async def take(self, store: Store, ticket: Ticket, took: float | None) -> bool:
+        """Take the lease for a ticket; False while somebody else has it. Raises what the store
+        raises.
+        """
+        # Before it is asked for: who is cancelled meanwhile may have it.
+        ticket.lease = place, owner = lease_place(ticket.plan.slot, ticket.generation), self._mint()
+        if not await cast("Leases", store).acquire(place, owner, self.term(ticket.plan, took)):
+            ticket.lease = None
+        return ticket.lease is not None
+
+    @staticmethod
+    async def give_back(store: Store, ticket: Ticket) -> None:
+        """Give the lease of a ticket back, if it has one. Raises what the store raises."""
+        if ticket.lease is not None:
+            place, owner = ticket.lease
+            ticket.lease = None
+            await cast("Leases", store).release(place, owner)
+
+    @staticmethod
+    async def leave_mark(store: Store, plan: Plan, mark: Mark, now: float) -> None:
+        """Say to all processes for a while that this page could not be stored."""
+        left = marker(plan, Marking((mark,)), now)
+        await store.write_page(mark_place(plan.slot), left, MARKED_FOR)
+
+    @staticmethod
+    async def marked(store: Store, plan: Plan, now: float) -> Mark | None:
+        """What somebody has said of this page."""
+        page, _ = await store.read(mark_place(plan.slot), ())
+        found = marking_of(page, plan)
+        # Clocks of machines differ, either way.
+        if page is None or found is None or abs(now - page.stored_at) >= MARKED_FOR:
+            return None
+        return next((mark for mark in Mark if found.names == (mark,)), None)
+
+
+def lease_place(place: bytes, generation: tuple[bytes, ...]) -> bytes:
+    """What the lease on rendering a slot under these tokens is called."""
+    return slot(encode(("lease", place, generation)))
+
+
+def mark_place(place: bytes) -> bytes:
+    """Where the mark of a slot is."""
+    return slot(encode(("refused", place)))
