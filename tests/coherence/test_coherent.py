@@ -1,19 +1,22 @@
-"""Four workers: no page is older than a write acknowledged before the page was asked for."""
+"""Four workers: no page is older than a write acknowledged before the page was asked for.
+
+Faults of workers and of the network are in :mod:`tests.testing.test_check_storms`.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
+from pagegen.testing.check import Promise
+from pagegen.testing.check.faults import of_directory
+from pagegen.testing.check.workers import WORKERS, Server, serving
 from tests.coherence.backends import FULL, SECONDS, Kind, backend, shared
-from tests.coherence.load import PATIENCE, Client, Tally, storm
-from tests.coherence.proxy import proxied
-from tests.coherence.troubles import Trouble, have, of_directory, of_network, of_server, of_workers
-from tests.coherence.workers import WORKERS, Server, Workers, serving
+from tests.coherence.storms import check, storm, weather
+from tests.coherence.troubles import of_server
 
 pytestmark = pytest.mark.timeout(4 * SECONDS + 120)
 
@@ -34,72 +37,38 @@ def every(
     return pytest.mark.parametrize(("kind", "near", "server"), chosen, ids=names)
 
 
-def check(tally: Tally, *, lost: bool = False) -> None:
-    """What must hold whatever happened: nothing old, nothing wrong, nothing lost."""
-    print(tally)
-    stale = tally.history.stale()
-    assert not stale, f"{len(stale)} old pages, such as\n" + "\n".join(map(str, stale[:5]))
-    assert not tally.wrong, "\n".join(tally.wrong[:5])
-    assert lost or not tally.counts["lost"]
-    # A history without hits or writes would be good, too.
-    assert tally.counts["hits"] > 50
-    assert tally.counts["writes"] > 10
-
-
-def _lately(tally: Tally) -> str:
-    """What each worker answered to the latest reads."""
-    told = Counter((read.worker, read.how) for read in tally.history.reads[-200:])
-    return ", ".join(f"{worker}: {how} {count}" for (worker, how), count in told.most_common())
-
-
-def recovers(served: Workers) -> None:
-    """Writes are acknowledged and pages are hits again soon after all trouble is over."""
-    client = Client(served.port, 1)
-    until = monotonic() + PATIENCE
-    try:
-        in_a_row = 0
-        while in_a_row < 4 * WORKERS:
-            assert monotonic() < until, f"no recovery: {client.tally}; {_lately(client.tally)}"
-            written = client.write(0)
-            client.read("/items/0")
-            well = written and client.read("/items/0").startswith("hit")
-            in_a_row = in_a_row + 1 if well else 0
-    finally:
-        client.close()
-    assert not client.tally.wrong, client.tally.wrong
-
-
-def weather(served: Workers, troubles: Sequence[Trouble]) -> None:
-    """A storm with troubles in it, checked, and a recovery."""
-    with storm(served.port) as tally:
-        happened = have(troubles, SECONDS)
-    print(happened)
-    check(tally)
-    recovers(served)
-
-
-@pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("mistake", ["invalidates before the commit", "forgets to invalidate"])
+@pytest.mark.parametrize(
+    ("mistake", "server", "promise"),
+    [
+        ("early", "gunicorn", Promise.RESURRECTION),
+        ("early", "uvicorn", Promise.OWN_WRITES),
+        ("forgets", "gunicorn", Promise.OWN_WRITES),
+        ("forgets", "uvicorn", Promise.GROUPS),
+        ("dict", "gunicorn", Promise.RESURRECTION),
+        ("mixed", "uvicorn", Promise.ISOLATION),
+    ],
+)
 def test_an_application_that_is_wrong_is_found_out(
-    server: Server, mistake: str, tmp_path: Path
+    mistake: str, server: Server, promise: Promise, tmp_path: Path
 ) -> None:
+    workers = 2 if mistake == "dict" else 1
     with (
-        serving(server, tmp_path, "memory://", mistake=mistake, workers=1) as served,
-        storm(served.port) as tally,
+        shared("lmdb", tmp_path) as store,
+        serving(server, tmp_path, store, mistake=mistake, workers=workers) as served,
+        storm(served.port) as seen,
     ):
         sleep(NOTICED)
-    assert tally.history.stale()
-    assert not tally.wrong
+    assert seen[promise]
+    assert not seen[Promise.ANSWERS]
+    assert not seen[Promise.TRANSPARENT]
+    assert seen[Promise.ISOLATION] == (mistake == "mixed")
 
 
 @every(
     [
-        ("lmdb", "", "gunicorn"),
         ("lmdb", NEAR, "uvicorn"),
         ("memcached", NEAR, "gunicorn"),
-        ("memcached", "", "uvicorn"),
         ("redis", "", "gunicorn"),
-        ("redis", NEAR, "uvicorn"),
     ]
 )
 def test_no_page_is_old(kind: Kind, near: str, server: Server, tmp_path: Path) -> None:
@@ -107,11 +76,11 @@ def test_no_page_is_old(kind: Kind, near: str, server: Server, tmp_path: Path) -
         shared(kind, tmp_path) as store,
         serving(server, tmp_path, store, near=near) as served,
     ):
-        with storm(served.port) as tally:
+        with storm(served.port) as seen:
             sleep(SECONDS)
-        check(tally)
-        assert len(tally.workers) > WORKERS / 2
-        assert tally.counts["hits"] > tally.counts["forwards"]
+        check(seen)
+        assert len(seen.workers) > WORKERS / 2
+        assert seen.judge.counts["hits"] > seen.judge.counts["forwards"]
 
 
 @every([("memcached", "", "uvicorn"), ("redis", NEAR, "gunicorn")], STORES[1:])
@@ -123,29 +92,6 @@ def test_no_page_is_old_while_the_server_is_stopped_and_killed(
         serving(server, tmp_path, there.url(), near=near) as served,
     ):
         weather(served, of_server(there))
-
-
-@every([("memcached", NEAR, "gunicorn"), ("redis", "", "uvicorn")], STORES[1:])
-def test_no_page_is_old_while_the_network_fails(
-    kind: Kind, near: str, server: Server, tmp_path: Path
-) -> None:
-    with (
-        backend(kind) as there,
-        proxied(there.server.port) as proxy,
-        serving(server, tmp_path, there.url(proxy.port), near=near) as served,
-    ):
-        weather(served, of_network(proxy))
-
-
-@every([("lmdb", "", "uvicorn")])
-def test_no_page_is_old_while_workers_are_stopped(
-    kind: Kind, near: str, server: Server, tmp_path: Path
-) -> None:
-    with (
-        shared(kind, tmp_path) as store,
-        serving(server, tmp_path, store, near=near) as served,
-    ):
-        weather(served, of_workers(served))
 
 
 @every([("lmdb", NEAR, "gunicorn")], STORES[:1])

@@ -24,9 +24,9 @@ import pytest
 from pagegen import PageCache, Rule
 from pagegen.asgi import PageCacheMiddleware as ASGIMiddleware
 from pagegen.testing import call_asgi, call_wsgi, environ, scope
+from pagegen.testing.check.network import proxied
 from pagegen.wsgi import PageCacheMiddleware as WSGIMiddleware
 from tests.coherence.backends import Kind
-from tests.coherence.proxy import proxied
 from tests.stores.redis_servers import RedisServer
 from tests.stores.servers import Memcached
 

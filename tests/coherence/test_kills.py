@@ -15,11 +15,13 @@ from pagegen.errors import StoreError
 from pagegen.messages import StoredResponse
 from pagegen.stepping import step
 from pagegen.stores.base import Store
-from tests.coherence.application import open_cache
+from pagegen.testing.check.faults import kill_one
+from pagegen.testing.check.sample.site import open_cache
+from pagegen.testing.check.wire import PATIENCE
+from pagegen.testing.check.workers import serving
 from tests.coherence.backends import SECONDS, Kind, shared
-from tests.coherence.load import PATIENCE, storm
-from tests.coherence.test_coherent import STORES, check, recovers
-from tests.coherence.workers import WORKERS, Workers, serving
+from tests.coherence.storms import check, recovers, storm
+from tests.coherence.test_coherent import STORES
 
 KILLS = 60
 #: Seconds between two kills at the storm's worst.
@@ -31,16 +33,6 @@ TERM = 3.0
 pytestmark = pytest.mark.timeout(SECONDS + 120)
 
 
-def kill_one(served: Workers, random: Random) -> None:
-    """Kill a worker, and wait until there are as many again."""
-    victim = random.choice(served.pids())
-    os.kill(victim, signal.SIGKILL)
-    until = monotonic() + PATIENCE
-    while victim in (pids := served.pids()) or len(pids) < WORKERS:
-        assert monotonic() < until, "no new worker was started"
-        sleep(0.005)
-
-
 def test_sixty_killed_workers_leave_nothing_old_and_nothing_torn(tmp_path: Path) -> None:
     random = Random(0)
     with (
@@ -48,11 +40,11 @@ def test_sixty_killed_workers_leave_nothing_old_and_nothing_torn(tmp_path: Path)
         # Forked from a main process that has opened the store: quick, and the hardest case.
         serving("gunicorn", tmp_path, store, options=("--preload",)) as served,
     ):
-        with storm(served.port, writes=0.3) as tally:
+        with storm(served.port, writes=0.3, breaks=True) as seen:
             for _ in range(KILLS):
                 sleep(PAUSE * random.random())
                 kill_one(served, random)
-        check(tally, lost=True)
+        check(seen)
         recovers(served)
 
 

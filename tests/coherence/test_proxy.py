@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.coherence.proxy import Remote, proxied
+from pagegen.testing.check.network import Remote, proxied
 
 #: Seconds for what must arrive, and for what must not.
 SOON = 10.0

@@ -1,4 +1,4 @@
-"""Four workers of a real server around the application, started here and ended here."""
+"""Workers of a real server around the sample application, started here and ended here."""
 
 from __future__ import annotations
 
@@ -14,26 +14,33 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, Literal
 
-from tests.coherence.application import create
-from tests.coherence.load import PATIENCE, Connection
+from .sample.site import create
+from .wire import PATIENCE, Connection
 
 Server = Literal["gunicorn", "uvicorn"]
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 WORKERS: Final = 4
-_APPLICATION: Final = "tests.coherence.application"
+#: Directory that the package is in: workers find it wherever they are started.
+ROOT: Final = Path(__file__).resolve().parents[3]
+_SAMPLE: Final = "pagegen.testing.check.sample"
 _COMMANDS: Final[dict[Server, tuple[str, ...]]] = {
     "gunicorn": (
         "gunicorn", "--bind", "127.0.0.1:0", "--worker-class", "gthread", "--threads", "8",
-        "--keep-alive", "75", "--graceful-timeout", "2", f"{_APPLICATION}:wsgi()",
+        "--keep-alive", "75", "--graceful-timeout", "2", f"{_SAMPLE}.wsgi:build()",
     ),
     "uvicorn": (
         "uvicorn", "--port", "0", "--timeout-keep-alive", "75", "--no-access-log",
-        "--timeout-graceful-shutdown", "2", "--factory", f"{_APPLICATION}:asgi",
+        "--timeout-graceful-shutdown", "2", "--factory", f"{_SAMPLE}.asgi:build",
     ),
 }  # fmt: skip
 _LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
 _TICK: Final = 0.05
+#: Characters of a log that a failure shows.
+_TAIL: Final = 4000
+
+
+class WorkersError(Exception):
+    """The server did not start, or did not end. Its log is in the notes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +51,14 @@ class Workers:
     port: int
     log: Path
     process: subprocess.Popen[bytes]
+    count: int
 
     def logged(self) -> str:
         """All that the server wrote so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def pids(self) -> list[int]:
-        """The processes that handle requests, as they are now."""
+        """The processes that handle requests, as they are now. Raises ``OSError`` without /proc."""
         main = self.process.pid
         children = Path(f"/proc/{main}/task/{main}/children").read_text(encoding="ascii")
         return [pid for pid in map(int, children.split()) if _serves(pid)]
@@ -72,27 +80,29 @@ def serving(
     store: str,
     *,
     near: str = "",
+    site: str = "coherence",
     mistake: str = "",
     workers: int = WORKERS,
     options: tuple[str, ...] = (),
 ) -> Iterator[Workers]:
-    """Serve a new database in ``folder`` while the block runs."""
+    """Serve a new database in ``folder`` while the block runs. Raises ``WorkersError``."""
     database = folder / "items.sqlite"
-    create(str(database))
+    create(database)
     environment = {
         **os.environ,
-        "COHERENCE_DATABASE": str(database),
-        "COHERENCE_MISTAKE": mistake,
-        "COHERENCE_NEAR": near,
-        "COHERENCE_STORE": store,
         "HOME": str(folder),  # gunicorn keeps a control socket there
+        "PAGEGEN_CHECK_DATABASE": str(database),
+        "PAGEGEN_CHECK_MISTAKE": mistake,
+        "PAGEGEN_CHECK_NEAR": near,
+        "PAGEGEN_CHECK_SITE": site,
+        "PAGEGEN_CHECK_STORE": store,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "WEB_CONCURRENCY": str(workers),
     }
     log = folder / f"{server}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - one of the commands above
             [sys.executable, "-m", *_COMMANDS[server], *options],
             cwd=folder,
             env=environment,
@@ -102,9 +112,10 @@ def serving(
             start_new_session=True,
         )
     try:
-        yield _ready(Workers(server, _port(process, log), log, process), workers)
+        yield _ready(Workers(server, _port(process, log), log, process, workers))
     except BaseException as error:
-        error.add_note(f"The log of {server} ends so:\n{log.read_text(errors='replace')[-4000:]}")
+        tail = log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
+        error.add_note(f"The log of {server} ends so:\n{tail}")
         raise
     finally:
         _end(process)
@@ -117,19 +128,20 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
         if found is not None:
             return int(found[1])
         sleep(_TICK)
-    raise AssertionError("the server did not start")
+    raise WorkersError("the server did not start")
 
 
-def _ready(served: Workers, workers: int) -> Workers:
+def _ready(served: Workers) -> Workers:
     """Wait until every worker has answered a request."""
     seen: set[int] = set()
     until = monotonic() + PATIENCE
-    while len(seen) < workers:
-        assert monotonic() < until, f"only workers {seen} answered"
+    while len(seen) < served.count:
+        if monotonic() > until:
+            raise WorkersError(f"only workers {seen} answered")
         held = []
         try:
             # Many at once: a worker that is busy with one leaves the next to the others.
-            for _ in range(2 * workers):
+            for _ in range(2 * served.count):
                 held.append(Connection(served.port))
                 held[-1].send("GET", "/items/0")
             seen |= {connection.receive().worker for connection in held}
@@ -146,7 +158,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        raise AssertionError("the server did not end when it was asked to") from None
+        raise WorkersError("the server did not end when it was asked to") from None
     finally:
         # What is left of it, stopped workers included, is in a group of its own.
         with suppress(ProcessLookupError):

@@ -14,9 +14,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from random import Random
-from typing import Final, Literal, get_args
+from typing import IO, Final, Literal, get_args
 
 #: pass: as if it was not there.  drop: nothing arrives any more on any side.
 #: deaf: requests arrive, replies are lost.  hold: all that was sent arrives when the mode changes.
@@ -26,20 +25,21 @@ from typing import Final, Literal, get_args
 Mode = Literal["pass", "drop", "deaf", "hold", "delay", "truncate", "refuse", "rubbish"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 DELAY: Final = 0.2
+#: Seconds for the proxy's process to end.
+GRACE: Final = 10
 _PIECE: Final = 65_536
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class Proxy:
-    """One listening port in front of ``upstream``, a port of the loopback interface."""
+    """One listening port in front of ``upstream``, a place on a host."""
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, upstream: tuple[str, int] | None) -> None:
         self._upstream = upstream
         self._mode: Mode = "pass"
         self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._random = Random(upstream)
+        self._random = Random(upstream[1] if upstream else 0)  # noqa: S311 - noise, no secret
         # Bound and never listening: the port stays ours while nobody listens there.
         self._place = _bound(0)
         self.port: int = self._place.getsockname()[1]
@@ -70,10 +70,10 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
-            if self._mode == "rubbish" or not self._upstream:
+            if self._mode == "rubbish" or self._upstream is None:
                 await self._babble(reader, writer)
                 return
-            there, thither = await asyncio.open_connection("127.0.0.1", self._upstream)
+            there, thither = await asyncio.open_connection(*self._upstream)
             self._open.add(thither)
             try:
                 await asyncio.gather(
@@ -133,58 +133,67 @@ def _bound(port: int) -> socket.socket:
     return made
 
 
-async def _obey(upstream: int) -> None:
+async def _obey(upstream: tuple[str, int] | None) -> None:
     """Take modes from standard input, one a line, and answer each; end with the input."""
     proxy = Proxy(upstream)
     loop = asyncio.get_running_loop()
     await proxy.change("pass")
-    print(proxy.port, flush=True)
+    _say(str(proxy.port))
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         await proxy.change(next(mode for mode in MODES if mode == line.strip()))
-        print("done", flush=True)
+        _say("done")
     await proxy.close()
 
 
-class Remote:
-    """A proxy in another process."""
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+
+class Remote:
+    """A proxy in another process. Raises ``OSError`` when that has ended."""
+
+    def __init__(self, asked: IO[str], said: IO[str]) -> None:
+        self._asked = asked
+        self._answers = said
         self.port = int(self._said())
 
     def change(self, mode: Mode) -> None:
         """From now on misbehave like this; done when this returns."""
-        assert self._process.stdin is not None
-        print(mode, file=self._process.stdin, flush=True)
-        assert self._said() == "done"
+        self._asked.write(f"{mode}\n")
+        self._asked.flush()
+        self._said()
 
     def _said(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        said = self._answers.readline().strip()
+        if not said:
+            raise BrokenPipeError("the faulty proxy has ended")
+        return said
 
 
 @contextmanager
-def proxied(upstream: int = 0) -> Iterator[Remote]:
+def proxied(upstream: int = 0, host: str = "127.0.0.1") -> Iterator[Remote]:
     """A proxy in front of a port while the block runs; without one it can only talk rubbish."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.coherence.proxy", str(upstream)],
-        cwd=_ROOT,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+    process = subprocess.Popen(  # noqa: S603 - this very module
+        [sys.executable, "-m", __spec__.name if __spec__ else __name__, host, str(upstream)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # what interrupts us leaves it to us
     )
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101
     with process:
         try:
-            yield Remote(process)
+            yield Remote(process.stdin, process.stdout)
         finally:
-            assert process.stdin is not None
-            process.stdin.close()
+            with suppress(OSError):
+                process.stdin.close()
             try:
-                process.wait(10)
+                process.wait(GRACE)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
 if __name__ == "__main__":
-    asyncio.run(_obey(int(sys.argv[1])))
+    asyncio.run(_obey((sys.argv[1], int(sys.argv[2])) if sys.argv[2] != "0" else None))

@@ -1,0 +1,1 @@
+"""The sample application of the checker, for WSGI and ASGI servers."""
