@@ -196,7 +196,10 @@ class LookUp:
         """
         generation, sequence = await self._generation(look.found)
         plan, page, asked = look.found.plan, look.current, look.asked
-        held = bool(plan.rule.lag) and await self._state.held(self._store, plan)
+        held = False
+        if plan.rule.lag:
+            self._state.hurry(self._sources.monotonic() - look.began)
+            held = await self._state.held(self._store, plan)
         head = look.request.method == "HEAD"
         # What is renewed early need not make an error of a fresh page.
         fallback = None if asked.no_cache else look.usable if look.early else look.expired

@@ -61,7 +61,9 @@ class Watcher:
         except BaseException:
             self._end()
             raise
-        if is_whole(environ, iterable) or not (self._watching or self._exchange.owed):
+        # A body that asks for its own page must be known to be that of a turn.
+        watched = self._watching or self._exchange.owed or self._turn is not None
+        if is_whole(environ, iterable) or not watched:
             self._end()
             return iterable
         self._iterator = iter(iterable)

@@ -112,3 +112,16 @@ def test_a_dropped_cookie_is_dropped_however_the_body_comes(
     stage: Scenario = scenario(Rule(path="/a", share="public", ttl=60, set_cookie="drop"))
     stage.handler = lambda seen: Reply(body, fields=[("Set-Cookie", "visitor=1")])
     assert stage.get("/a").get("set-cookie") is None
+
+
+def test_a_page_that_is_forgotten_again_and_again_takes_one_place(scenario: MakeScenario) -> None:
+    # Generations that were part of the place's name would leave a dead page behind for each write.
+    stage = scenario(Rule(path="/a", share="public", namespaces=["a"], ttl=60))
+    stage.get("/a")
+    before = stage.cache.statistics()
+    for _ in range(50):
+        stage.cache.invalidate("a")
+        assert stage.get("/a").trace == "stale, stored"
+    after = stage.cache.statistics()
+    assert (before["store_pages_count"], after["store_pages_count"]) == (1, 1)
+    assert (before["store_tokens_count"], after["store_tokens_count"]) == (2, 2)
