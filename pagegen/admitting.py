@@ -93,6 +93,10 @@ class Admission:
         refusal = await self._refusal_of_whole(ticket, head, len(body), old, hurry)
         if refusal is not None:
             return await self.abandon(ticket, refusal)
+        if not ticket.stores and (ticket.flight is None or not ticket.flight.followers):
+            # Nobody else gets it: the client may have it as the application made it.
+            self._state.settle(ticket, Outcome.DECLINED)
+            return Refused(Refusal.STORE)
         now = self._sources.now()
         target, names = self._target(ticket, head)
         page = stored_response(target, ticket, head, body, now, coded)
@@ -102,9 +106,9 @@ class Admission:
         # it says that it may be served meanwhile.
         good = reuse.within(page, page.stale_while_revalidate, now)
         self._state.settle(ticket, page if good else Outcome.REFUSED)
-        if ticket.lease is not None and not (good and kept):
-            await self._mark(ticket, Mark.UNKEPT if good else Mark.REFUSED)
-        return Admitted(page, kept=kept, withheld=storing.withheld_fields(head))
+        if ticket.lease is not None and kept is not None and not (good and kept):
+            await self._mark(ticket, Mark.UNKEPT if good else Mark.REFUSED, hurry)
+        return Admitted(page, kept=bool(kept), withheld=storing.withheld_fields(head))
 
     async def _keep(
         self,
@@ -113,8 +117,10 @@ class Admission:
         names: tuple[str, ...],
         page: StoredResponse,
         hurry: Callable[[], None],
-    ) -> bool:
-        """Put a page into the store, if that is where it may go; whether it is there."""
+    ) -> bool | None:
+        """Put a page into the store, if that is where it may go; whether it is there. None: the
+        store failed.
+        """
         if names:
             # Before the store is asked, and though it may fail: who waits for this page and gets
             # another one must not wait for the next in vain, too.
@@ -126,7 +132,8 @@ class Admission:
             kept = await self._write(ticket, target, names, page, hurry)
         except Exception as error:
             self._state.store_failed(error)
-            kept = False
+            self._counters.count("no-room")
+            return None
         self._counters.count("admitted" if kept else "no-room")
         return kept
 
@@ -205,8 +212,7 @@ class Admission:
             hurry()
             _, present = await self._store.read(None, late)
             hurry()
-            lag = ticket.plan.rule.lag
-            tokens = await self._state.complete(self._store, late, present, lag)
+            tokens = await self._state.complete(self._store, late, present)
             hurry()
             _, (sequence,) = await self._store.read(None, (groups.SEQUENCE,))
         except Exception as error:
@@ -305,20 +311,14 @@ class Admission:
         failed = refusal in _FAILURES
         self._state.settle(ticket, Outcome.FAILED if failed else Outcome.REFUSED)
         if ticket.lease is not None and self._state.flights.apart(ticket.plan.slot):
-            await self._mark(ticket, Mark.REFUSED)
+            await self._mark(ticket, Mark.REFUSED, self._state.stopwatch(ticket.spent))
         return Refused(refusal)
 
-    def judge_turn(self, ticket: Ticket, head: ResponseHead) -> None:
-        """The head of a bypass that others wait for is there. Where its page is nobody else's they
-        need not wait for its end.
-        """
-        if self.refusal(ticket, head) is not None:
-            self._state.settle(ticket, Outcome.REFUSED)
-
-    async def _mark(self, ticket: Ticket, mark: Mark) -> None:
+    async def _mark(self, ticket: Ticket, mark: Mark, hurry: Callable[[], None]) -> None:
         """Tell other processes what becomes of this page."""
         now = self._sources.now()
         try:
+            hurry()
             await self._state.leasing.leave_mark(self._store, ticket.plan, mark, now)
         except Exception as error:
             self._state.store_failed(error)

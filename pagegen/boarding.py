@@ -18,7 +18,7 @@ from .messages import Request, ResponseHead, StoredResponse
 from .reading import Found
 from .state import State
 from .stores.base import Store
-from .verdicts import Forward, Hit, Plan, Reason, Stale, Ticket, Verdict, Wait
+from .verdicts import Forward, Hit, Plan, Stale, Ticket, Verdict, Wait
 
 _PERSONAL = (Refusal.AUTHORIZATION, Refusal.COOKIE, Refusal.PERSONAL)
 
@@ -116,7 +116,8 @@ class Boarding:
         exchange = current(self._state.realm)
         if exchange is not None and exchange.leading == place:
             return self._serve(look) if look.early else self.forward(ticket)
-        if usable and (self._flights.stumbled(place) or _in_vain(usable, ticket)):
+        elsewhere = self._leases and self._state.leasing.is_elsewhere(place)
+        if usable and (elsewhere or self._flights.stumbled(place) or _in_vain(usable, ticket)):
             return self._serve(look)
         if after is None or after.ticket is not None:
             return None
@@ -172,10 +173,11 @@ class Boarding:
         if await leasing.take(self._store, ticket, page.render_seconds if page else None):
             return None
         if look.usable:
+            leasing.note_elsewhere(ticket.plan.slot)
             self._state.settle(ticket, Outcome.DECLINED)
             return self._serve(look)
         now, deadline, flight = self._sources.monotonic(), self._deadline(after), ticket.flight
-        if look.asked.demands or now >= deadline or flight is None:
+        if look.asked.demands or now >= deadline or flight is None or not self._flights.sit():
             return None
         before = after.pause if after is not None else 0.0
         if not before:
@@ -210,12 +212,17 @@ class Boarding:
 
     async def give_back(self, ticket: Ticket) -> None:
         """Give the lease of a ticket back. What fails lapses after its term."""
-        if ticket.lease is None:
+        lease = ticket.lease
+        if lease is None:
             return
         try:
             await self._state.leasing.give_back(self._store, ticket)
         except Exception as error:
             self._state.store_failed(error)
+        except BaseException:
+            # Cancelled, maybe again and again, as in a scope of anyio: nothing can be awaited here.
+            self._state.let_go(lease)
+            raise
 
     # Turns ------------------------------------------------------------------------------------
 
@@ -225,14 +232,14 @@ class Boarding:
         """
         deadline = self._deadline(after)
         if after is not None and self._sources.monotonic() >= deadline:
-            return self._go(ticket)
+            return self.forward(ticket)
         turn = self._flights.take_turn(ticket.plan.slot)
         if turn.flight is not None and not turn.leads:
             self._counters.count("wait")
             return Wait(turn.flight, resource, deadline, deadline)
         ticket.flight = turn.flight
         if turn.before is None:
-            return self._go(ticket)
+            return self.forward(ticket)
         self._counters.count("wait")
         return Wait(turn.before, resource, deadline, deadline, ticket=ticket)
 
@@ -242,16 +249,9 @@ class Boarding:
         begun = flight is not None and self._flights.begin(flight)
         ticket.settled = True
         now = self._sources.now()
-        return self._go(
+        return self.forward(
             replace(ticket, flight=flight if begun else None, started=now, settled=False)
         )
-
-    def _go(self, ticket: Ticket) -> Verdict:
-        """Render in one's turn. What nobody shares need not be collected: no tokens, no page."""
-        shared = ticket.flight is not None and ticket.flight.followers
-        if shared or ticket.generation:
-            return self.forward(ticket)
-        return replace(self._state.bypass(Reason.STORE), ticket=ticket)
 
     # Verdicts ---------------------------------------------------------------------------------
 

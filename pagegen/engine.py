@@ -30,7 +30,7 @@ from .sources import Sources
 from .state import State
 from .status import Tell
 from .stores.base import Store
-from .verdicts import Bypass, Inspection, Ticket, Wait
+from .verdicts import Inspection, Ticket, Wait
 from .views import View, view
 
 
@@ -68,7 +68,6 @@ class Engine:
         self.admit = admission.admit
         self.freshen = admission.freshen
         self.consult = admission.consult
-        self.judge_turn = admission.judge_turn
         self.rescue = admission.rescue
         self.decline = admission.decline
         self.abandon = admission.abandon
@@ -88,16 +87,10 @@ class Engine:
         """See :meth:`pagegen.PageCache.debug_header`."""
         return DEBUG_FIELD, self._state.debugger.field(seconds)
 
-    def end_turn(self, bypass: Bypass) -> None:
-        """The application has ended for this bypass: who waits for it may begin."""
-        if bypass.ticket is not None:
-            self._state.settle(bypass.ticket, Outcome.DECLINED)
-
     def leave(self, wait: Wait) -> None:
         """Somebody waits no longer; a :meth:`look_up` ``after`` it says so."""
-        if wait.ticket is None:
-            self._state.flights.left()
-        else:
+        self._state.flights.left()
+        if wait.ticket is not None:
             self._state.settle(wait.ticket, Outcome.DECLINED)
 
     def view(self, ticket: Ticket, request: Request) -> View:

@@ -148,13 +148,14 @@ class Flights:
                 return Turn(None)
             running = self._flying.get((slot, _RUNNING))
             following = self._flying.get((slot, _NEXT))
-            if following is None or now - following.started > OVERDUE:
-                if running is None or now - running.started > OVERDUE:
-                    return Turn(self._fly((slot, _RUNNING), now))
-                return Turn(self._fly((slot, _NEXT), now), before=running)
+            alone = running is None or now - running.started > OVERDUE
+            if alone and (following is None or now - following.started > OVERDUE):
+                return Turn(self._fly((slot, _RUNNING), now))
             if self._waiting >= self._max_waiters:
                 return Turn(None)
             self._waiting += 1
+            if following is None or now - following.started > OVERDUE:
+                return Turn(self._fly((slot, _NEXT), now), before=running)
             following.followers += 1
             return Turn(following, leads=False)
 
@@ -178,8 +179,15 @@ class Flights:
         flight = self._flying[key] = Flight(key, now)
         return flight
 
+    def sit(self) -> bool:
+        """Somebody is going to wait for another process; False where too many wait already."""
+        with self._lock:
+            free = self._waiting < self._max_waiters
+            self._waiting += free
+        return free
+
     def left(self) -> None:
-        """Somebody who joined a flight waits no longer."""
+        """Somebody waits no longer."""
         with self._lock:
             self._waiting -= 1
 

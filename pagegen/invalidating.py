@@ -67,10 +67,13 @@ class Invalidator:
         """The head of an answer that passes by is about to leave. Owes what the answer forgets
         without code in its handler, and returns the fields to add to it.
 
-        ``head``: None where the request's method is safe, so that nobody needs to read it.
+        ``head``: None where the request's method is safe. Such an answer may be stored on its way
+        to the client, so it gets no cookie, and what it forgot is forgotten hard.
         """
-        if head is not None:
-            self._owe_forgotten(exchange, request, head)
+        if head is None:
+            exchange.promised = 0.0
+            return ()
+        self._owe_forgotten(exchange, request, head)
         # A copy: a thread of the handler may still add to it.
         if not any(exchange.owed.copy().values()):
             exchange.promised = 0.0

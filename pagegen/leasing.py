@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from math import inf
+from time import monotonic
 from typing import Final, cast
 
 from .keys import encode, slot
@@ -37,6 +39,8 @@ MARKED_FOR: Final = 10.0
 FIRST_PAUSE: Final = 0.01
 GROWTH: Final = 1.5
 LONGEST_PAUSE: Final = 0.25
+#: Slots that are noted so; when they are so many, the memory starts anew.
+MAX_ELSEWHERE: Final = 8192
 
 
 class Mark(StrEnum):
@@ -52,14 +56,29 @@ class Mark(StrEnum):
 class Leasing:
     """The leases of one cache, on either face of its store."""
 
-    def __init__(self, mint: Callable[[], bytes]) -> None:
+    def __init__(
+        self, mint: Callable[[], bytes], monotonic: Callable[[], float] = monotonic
+    ) -> None:
         self._mint = mint
+        self._monotonic = monotonic
         #: Seconds that the latest rendering took, by rule: for pages that are not there yet.
         self._took: dict[str, float] = {}
+        #: Slots that another process renders, each with the moment until which nobody asks again.
+        self._elsewhere: dict[bytes, float] = {}
 
     def learn(self, plan: Plan, seconds: float) -> None:
         """A page of this rule took so long to render."""
         self._took[plan.rule.name] = seconds
+
+    def note_elsewhere(self, place: bytes) -> None:
+        """Another process renders this slot: stale hits need not ask for its lease for a while."""
+        if len(self._elsewhere) >= MAX_ELSEWHERE:
+            self._elsewhere = {}
+        self._elsewhere[place] = self._monotonic() + LONGEST_PAUSE
+
+    def is_elsewhere(self, place: bytes) -> bool:
+        """Whether that was so a moment ago."""
+        return self._elsewhere.get(place, -inf) > self._monotonic()
 
     def term(self, plan: Plan, took: float | None) -> float:
         """Seconds that a lease lasts on a page that ``took`` so long the last time, if known."""

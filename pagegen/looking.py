@@ -46,8 +46,7 @@ class LookUp:
     async def _resume(self, request: Request, after: Wait) -> Verdict:
         """Look what became of a wait. Who led others and does so no more lets one of them."""
         leads = after.ticket
-        if leads is None:
-            self._flights.left()
+        self._flights.left()
         try:
             if leads is None and (landed := self._landed(after, request)) is not None:
                 if self._state.owing(landed.namespaces):
@@ -199,7 +198,8 @@ class LookUp:
         held = False
         if plan.rule.lag:
             self._state.hurry(self._sources.monotonic() - look.began)
-            held = await self._state.held(self._store, plan)
+            read = generation if sequence is None else (*generation, sequence)
+            held = await self._state.held(self._store, plan, read)
         head = look.request.method == "HEAD"
         # What is renewed early need not make an error of a fresh page.
         fallback = None if asked.no_cache else look.usable if look.early else look.expired
@@ -230,11 +230,11 @@ class LookUp:
         minted where missing. Raises if that fails.
         """
         names, tokens = found.plan.namespaces, found.tokens[: len(found.plan.namespaces)]
-        complete, lag = self._state.complete, found.plan.rule.lag
+        complete = self._state.complete
         if not found.plan.rule.groups:
-            return await complete(self._store, names, tokens, lag), None
+            return await complete(self._store, names, tokens), None
         names, tokens = (*names, SEQUENCE), (*tokens, found.sequence)
-        *generation, sequence = await complete(self._store, names, tokens, lag)
+        *generation, sequence = await complete(self._store, names, tokens)
         return tuple(generation), sequence
 
     def _without_store(

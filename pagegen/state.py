@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import floor, inf
-from typing import Final
+from typing import Final, cast
 
 from .config import Configuration
 from .debugging import Debugger
@@ -13,6 +13,7 @@ from .flights import Flights, Outcome
 from .forgetting import Forgetting
 from .groups import SEQUENCE, Groups
 from .law import reuse, softness
+from .law.tokens import stamped, young
 from .leasing import Leasing
 from .messages import StoredResponse
 from .owed import Owed
@@ -22,15 +23,18 @@ from .remarks import Remarks
 from .sources import Sources
 from .status import Counters
 from .stepping import step
-from .stores.base import Store
+from .stores.base import Leases, Store
 from .variants import Variants
 from .verdicts import Bypass, Plan, Reason, Stale, Ticket
+from .workers import Workers
 from .wrote import Wrote
 
 #: Seconds for which it is remembered that a page is too large, and pages that it is of. (Varnish
 #: remembers for 120 s that an object is not to be kept.)
 LARGE_FOR: Final = 120.0
 MAX_LARGE: Final = 10_000
+#: Leases that wait to be given back by a thread, because their requests were cancelled.
+MAX_LET_GO: Final = 256
 
 
 class State:
@@ -65,17 +69,27 @@ class State:
         self.remarks.started()
         #: What exchanges belong to: both faces of an engine are one cache.
         self.realm = object()
-        self.forgetting = Forgetting(sources.mint, sources.now, self.token_ttl, self.book)
+        self.forgetting = Forgetting(self.token, sources.now, self.token_ttl, self.book)
         self.owed = Owed(lambda names: step(self.forgetting.forget(store, names)))
-        self.leasing = Leasing(sources.mint)
+        self.leasing = Leasing(sources.mint, sources.monotonic)
+        self._store = store
+        self._behind = Workers("pagegen-leases", threads=1, places=MAX_LET_GO)
         self.wrote = Wrote(settings.secret, site=settings.site, window=self.book.soft)
+
+    def let_go(self, lease: tuple[bytes, bytes]) -> None:
+        """Give a lease back in a thread. If that cannot be, it lapses after its term."""
+        self._behind.submit(lambda: step(cast("Leases", self._store).release(*lease)))
 
     def mint(self, names: Sequence[str]) -> dict[str, bytes]:
         """New tokens for these namespaces."""
-        return {name: self.sources.mint() for name in names}
+        return {name: self.token() for name in names}
+
+    def token(self) -> bytes:
+        """A new token."""
+        return stamped(self.sources.mint(), self.sources.now())
 
     async def complete(
-        self, store: Store, names: Sequence[str], tokens: Sequence[bytes | None], lag: float = 0.0
+        self, store: Store, names: Sequence[str], tokens: Sequence[bytes | None]
     ) -> tuple[bytes, ...]:
         """The tokens of these namespaces, minted where missing; raises what the store does.
 
@@ -83,18 +97,20 @@ class State:
         when: it holds off as after an invalidation.
         """
         missing = [name for name, token in zip(names, tokens, strict=True) if token is None]
-        if missing and lag:
-            await self.forgetting.hold(store, missing)
+        await self.forgetting.hold(store, missing)
         # Another worker may have been first: what counts is what the store says.
         added = await store.add_tokens(self.mint(missing), self.token_ttl) if missing else {}
         pairs = zip(names, tokens, strict=True)
         return tuple(added[name] if token is None else token for name, token in pairs)
 
-    async def held(self, store: Store, plan: Plan) -> bool:
+    async def held(self, store: Store, plan: Plan, tokens: Sequence[bytes]) -> bool:
         """Whether pages of this plan are not to be stored now, because the database that they are
-        made from may be behind. To be asked *after* their tokens were read: invalidations write the
-        flags before the tokens. Raises what the store raises.
+        made from may be behind. To be asked *after* these ``tokens`` were read: invalidations write
+        the flags before the tokens. Raises what the store raises.
         """
+        lag, now = plan.rule.lag, self.sources.now()
+        if any(young(token, lag, now) for token in tokens):
+            return True
         names = softness.declared(plan.namespaces)
         names = (*names, SEQUENCE) if plan.rule.groups else names
         _, flags = await store.read(None, [softness.hold(name) for name in names])

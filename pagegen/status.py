@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from .fields import format_http_date
 from .forks import fork_safe_lock
 from .keys import slot
+from .law.storing import Refusal
 from .messages import Fields, ResponseHead, StoredResponse, WireFields
 from .verdicts import Admitted, Bypass, Hit, Reason, Refused, Stale, Ticket
 
@@ -154,8 +155,11 @@ def of_forward(
     key: the page's slot, for clients that may know it (§6).
     """
     detail = ""
-    if outcome is not None and outcome.refusal is not None:
-        detail, stored = f"refused-{outcome.refusal}", False
+    refusal = None if outcome is None else outcome.refusal
+    if refusal is Refusal.STORE and not ticket.stores:
+        refusal = None  # it was not tried
+    if refusal is not None:
+        detail, stored = f"refused-{refusal}", False
     elif not ticket.stores:
         detail = "replica-lag" if ticket.generation else Reason.STORE
     elif ticket.changed:

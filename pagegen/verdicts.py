@@ -176,12 +176,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Bypass:
-    """Run the application with the untouched request; store nothing. With a ``ticket``, end its
-    turn when the application has ended.
-    """
+    """Run the application with the untouched request; store nothing."""
 
     reason: Reason
-    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,12 @@ class Collector:
 
     async def settle(self) -> None:
         """Whatever happened: nobody is left waiting, and nothing stays owed."""
-        if not self.ticket.settled:
-            await self._engine.abandon(self.ticket, Refusal.FAILED)
-        await self._engine.settle(self._exchange)
-        await self._engine.finish(self.ticket)
+        # In a scope of anyio that was cancelled each of these is cancelled on its way.
+        try:
+            if not self.ticket.settled:
+                await self._engine.abandon(self.ticket, Refusal.FAILED)
+        finally:
+            try:
+                await self._engine.settle(self._exchange)
+            finally:
+                await self._engine.finish(self.ticket)

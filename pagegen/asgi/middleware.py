@@ -77,7 +77,7 @@ class PageCacheMiddleware:
             member = manner.of_hit(verdict)
             await send_hit(send, request, verdict, member, dated=manner.dated)
         elif isinstance(verdict, Bypass):
-            await self._bypass(scope, receive, send, request, verdict, manner)
+            await self._bypass(scope, receive, send, request, verdict if manner.tell else None)
         elif isinstance(verdict, NotCached):
             await send_not_cached(send, request)
         else:
@@ -102,13 +102,10 @@ class PageCacheMiddleware:
         receive: Receive,
         send: Send,
         request: Request,
-        bypass: Bypass,
-        manner: Manner,
+        told: Bypass | None,
     ) -> None:
-        turn = bypass.ticket
-        exchange = Exchange(self._engine.realm, None if turn is None else turn.plan.slot)
-        told = bypass if manner.tell else None
-        watcher = Watcher(self._engine, exchange, request, send, told, turn)
+        exchange = Exchange(self._engine.realm)
+        watcher = Watcher(self._engine, exchange, request, send, told)
         try:
             with handling(exchange):
                 await self.app(scope, receive, watcher.send)
@@ -117,7 +114,6 @@ class PageCacheMiddleware:
                 await watcher.settle()
             finally:
                 exchange.end()
-                self._engine.end_turn(bypass)
 
     async def _forward(
         self,
@@ -142,8 +138,10 @@ class PageCacheMiddleware:
                 raise
             log.exception("the application failed; an expired page was served in its place")
         finally:
-            await collector.settle()
-            exchange.end()
+            try:
+                await collector.settle()
+            finally:
+                exchange.end()
 
     async def _run(
         self,

@@ -9,7 +9,7 @@ from ..engine import Engine
 from ..exchange import Exchange
 from ..law.storing import declared_length
 from ..messages import SAFE_METHODS, Request, wire_form
-from ..verdicts import Bypass, Ticket
+from ..verdicts import Bypass
 from .responses import BESIDE, passing, read_head
 from .types import Message, Send
 
@@ -29,14 +29,12 @@ class Watcher:
         request: Request,
         send: Send,
         told: Bypass | None,
-        turn: Ticket | None = None,
     ) -> None:
         self._engine = engine
         self._exchange = exchange
         self._request = request
         self._send = send
         self._told = told
-        self._turn = turn
         self._writing = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
@@ -65,8 +63,6 @@ class Watcher:
         """The head as it leaves. What it owes is owed now."""
         # The headers may be an iterator, which is read more than once here.
         message = {**message, "headers": passing(message.get("headers", ()))}
-        if self._turn is not None:
-            self._engine.judge_turn(self._turn, read_head(message))
         head = read_head(message) if self._writing else None
         if head is not None:
             self._declared = declared_length(head)

@@ -5,7 +5,7 @@ it, which soft invalidations leave alone. Pages of a rule with ``soft`` carry bo
 
 A soft token, as it is written and as ``read`` returns it::
 
-    fresh     16 random bytes
+    head      random bytes and stamp, as every token has (:mod:`pagegen.law.tokens`)
     records   at most 8, the latest first: which token it was (8 bytes, a digest), and when it was
               softly replaced (seconds since the epoch, a big-endian double)
     rest      what a store mixes in of its own: fewer than 16 bytes, or more that match no token
@@ -32,15 +32,14 @@ from typing import Final
 
 from ..messages import StoredResponse
 from ..namespaces import OF_URLS, RESERVED
+from .tokens import HEAD_BYTES
 
 #: How the registers begin that hard invalidations replace, and those that say that a replica may
 #: not have heard of a write yet.
 HARD: Final = f"{RESERVED}hard:"
 HOLD: Final = f"{RESERVED}hold:"
-#: Random bytes at the start of a token.
-FRESH_BYTES: Final = 16
-#: Tokens that one remembers; pages under older ones are dead. 144 bytes in all, and a page's codec
-#: takes 255, so a store may mix in 111.
+#: Tokens that one remembers; pages under older ones are dead. 152 bytes in all, and a page's codec
+#: takes 255, so a store may mix in 103.
 MAX_RECORDS: Final = 8
 #: Seconds that clocks of machines may differ by. A token that was replaced later than that from
 #: now is of a clock that was set back: nobody knows for how long its page would be served.
@@ -79,9 +78,9 @@ def declared(names: Iterable[str]) -> tuple[str, ...]:
 def succeed(previous: bytes | None, fresh: bytes, stamp: float) -> bytes:
     """The token that softly replaces ``previous``, which is as ``read`` gave it (None: missing).
 
-    ``fresh``: 16 random bytes. ``stamp``: seconds since the epoch, from before that reading.
+    ``fresh``: a new token. ``stamp``: seconds since the epoch, from before that reading.
     """
-    if previous is None or len(fresh) != FRESH_BYTES or not isfinite(stamp):
+    if previous is None or len(fresh) != HEAD_BYTES or not isfinite(stamp):
         return fresh
     records = [(_named(previous), stamp), *_records(previous)]
     return fresh + b"".join(_RECORD.pack(*record) for record in records[:MAX_RECORDS])
@@ -139,8 +138,8 @@ def _named(token: bytes) -> bytes:
 
 def _records(token: bytes) -> Iterator[tuple[bytes, float]]:
     """The records in a token; what is no moment is left out."""
-    room = (len(token) - FRESH_BYTES) // _RECORD.size
+    room = (len(token) - HEAD_BYTES) // _RECORD.size
     for number in range(min(room, MAX_RECORDS)):
-        name, moment = _RECORD.unpack_from(token, FRESH_BYTES + number * _RECORD.size)
+        name, moment = _RECORD.unpack_from(token, HEAD_BYTES + number * _RECORD.size)
         if isfinite(moment):
             yield name, moment

@@ -102,7 +102,8 @@ class Leases(Protocol):
     """What a store with ``capabilities.leases`` has besides."""
 
     async def acquire(self, slot: bytes, owner: bytes, term: float) -> bool:
-        """Take the lease of a slot for ``term`` seconds; False while somebody else holds it.
+        """Take the lease of a slot for ``term`` seconds; False while somebody else holds it, and
+        only then: without room for another one it is given, and lost at once.
 
         ``owner`` is 16 random bytes, new each time. No correctness rests on a lease: it saves work.
         """

@@ -24,7 +24,7 @@ TOKEN_SHARE: Final = 0.125
 #: Measured: dictionary slot, queue slot, entry, tuple, float and the token's object, about 310, and
 #: nearly as much again for the name's ghost once it has been evicted.
 _TOKEN_OVERHEAD: Final = 564
-#: Leases at one time; over it nobody gets one, which costs a page rendered twice.
+#: Leases at one time; over it they are lost at once, which costs a page rendered twice.
 MAX_LEASES: Final = 10_000
 
 
@@ -98,9 +98,11 @@ class MemoryStore:
             if len(self._leases) >= MAX_LEASES:
                 self._leases = {k: held for k, held in self._leases.items() if held[1] > now}
             held = self._leases.get(slot)
-            if (held is not None and held[1] > now) or len(self._leases) >= MAX_LEASES:
+            if held is not None and held[1] > now:
                 return False
-            self._leases[slot] = owner, now + term
+            # Without room it is as if the lease were lost at once.
+            if len(self._leases) < MAX_LEASES:
+                self._leases[slot] = owner, now + term
             return True
 
     async def release(self, slot: bytes, owner: bytes) -> None:

@@ -98,9 +98,11 @@ class NearStore:
             self._shelf.forget(tokens)
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
-        """See :meth:`Store.write_page`. Kept here even if the other store has no room."""
-        near = self._shelf.keep(slot, page)
-        return await self.behind.write_page(slot, page, ttl) or near
+        """See :meth:`Store.write_page`. Kept here even if the other store has no room: True says
+        that every process has it.
+        """
+        self._shelf.keep(slot, page)
+        return await self.behind.write_page(slot, page, ttl)
 
     async def delete_page(self, slot: bytes) -> None:
         """See :meth:`Store.delete_page`."""

@@ -81,7 +81,8 @@ class StoreContract(TokenPromises, PagePromises, LeasePromises, HandlePromises, 
 
     **acquire(slot, owner, term)** and **release(slot, owner)** (with ``leases`` only)
 
-    - One holder at a time. Who asks meanwhile is refused at once, in any thread or process.
+    - One holder at a time. Who asks meanwhile is refused at once, in any thread or process; who is
+      refused waits for that holder. A store without room gives a lease that it loses at once.
     - A lease lapses after its term, and may be lost earlier: it saves work, and nothing is wrong
       when two have it one after the other.
     - Only the present holder gives it back; anybody else's ``release`` does nothing.

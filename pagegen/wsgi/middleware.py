@@ -20,7 +20,7 @@ from .collector import Collector
 from .requests import read_request, view_environ
 from .responses import CONDITION_KEYS, send_hit, send_not_cached, server_dates
 from .types import Environ, StartResponse, Write, WSGIApp
-from .watcher import Watcher, is_whole
+from .watcher import Watcher
 
 log = logging.getLogger("pagegen.wsgi")
 
@@ -78,8 +78,6 @@ class PageCacheMiddleware:
             return send_hit(start_response, request, verdict, member, dated=manner.dated)
         if isinstance(verdict, Bypass):
             told = verdict if manner.tell else None
-            if verdict.ticket is not None:
-                return self._turn(environ, start_response, request, verdict, told)
             return Watcher(self._engine, request, start_response, told).run(self.app, environ)
         if isinstance(verdict, NotCached):
             return send_not_cached(start_response, request)
@@ -98,26 +96,6 @@ class PageCacheMiddleware:
     def _learn_manner(self, environ: Environ) -> Manner:
         self._manner = Manner(self._tell, not server_dates(environ))
         return self._manner
-
-    def _turn(
-        self,
-        environ: Environ,
-        start_response: StartResponse,
-        request: Request,
-        bypass: Bypass,
-        told: Bypass | None,
-    ) -> Iterable[bytes]:
-        """A bypass whose end others wait for."""
-        watcher = Watcher(self._engine, request, start_response, told, bypass.ticket)
-        try:
-            response = watcher.run(self.app, environ)
-        except BaseException:
-            self._engine.end_turn(bypass)
-            raise
-        if is_whole(environ, response):
-            self._engine.end_turn(bypass)
-            return response
-        return _Ending(response, partial(self._engine.end_turn, bypass))
 
     def _forward(
         self,
@@ -174,25 +152,6 @@ class PageCacheMiddleware:
         if self._refresher.submit(refresh) is None:
             self._engine.decline(ticket)
             step(self._engine.finish(ticket))
-
-
-class _Ending:
-    """A response that says when it has ended."""
-
-    def __init__(self, response: Iterable[bytes], ended: Callable[[], None]) -> None:
-        self._response = response
-        self._ended = ended
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._response)
-
-    def close(self) -> None:
-        """Called by the server once."""
-        try:
-            if (close := getattr(self._response, "close", None)) is not None:
-                close()
-        finally:
-            self._ended()
 
 
 def _nowhere(*_: object) -> Write:

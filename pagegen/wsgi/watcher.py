@@ -10,17 +10,9 @@ from ..law.storing import declared_length, end_to_end
 from ..messages import SAFE_METHODS, Request
 from ..status import appended, of_bypass
 from ..stepping import step
-from ..verdicts import Bypass, Ticket
+from ..verdicts import Bypass
 from .responses import read_head
 from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
-
-
-def is_whole(environ: Environ, response: Iterable[bytes]) -> bool:
-    """Whether the application has done its work: a list, or a file that the server sends."""
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(response, (list, tuple)) or (
-        isinstance(wrapper, type) and isinstance(response, wrapper)
-    )
 
 
 class Watcher:
@@ -36,14 +28,12 @@ class Watcher:
         request: Request,
         start_response: StartResponse,
         told: Bypass | None,
-        turn: Ticket | None = None,
     ) -> None:
         self._engine = engine
         self._request = request
         self._start_response = start_response
         self._told = told
-        self._turn = turn
-        self._exchange = Exchange(engine.realm, None if turn is None else turn.plan.slot)
+        self._exchange = Exchange(engine.realm)
         self._watching = request.method not in SAFE_METHODS
         self._declared: int | None = None
         self._sent = 0
@@ -61,9 +51,11 @@ class Watcher:
         except BaseException:
             self._end()
             raise
-        # A body that asks for its own page must be known to be that of a turn.
-        watched = self._watching or self._exchange.owed or self._turn is not None
-        if is_whole(environ, iterable) or not watched:
+        wrapper = environ.get("wsgi.file_wrapper")
+        ended = isinstance(iterable, (list, tuple)) or (
+            isinstance(wrapper, type) and isinstance(iterable, wrapper)
+        )
+        if ended or not (self._watching or self._exchange.owed):
             self._end()
             return iterable
         self._iterator = iter(iterable)
@@ -75,8 +67,6 @@ class Watcher:
     ) -> Write:
         """The ``start_response`` of the application."""
         fields = end_to_end(tuple(headers))
-        if self._turn is not None:
-            self._engine.judge_turn(self._turn, read_head(status_line, fields))
         head = read_head(status_line, fields) if self._watching else None
         if head is not None:
             self._declared = declared_length(head)

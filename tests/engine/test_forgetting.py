@@ -68,7 +68,7 @@ class Slow(MemoryStore):
 def forgetting(rules: RuleBook, now: Callable[[], float] = lambda: 100.0) -> Forgetting:
     """One that mints numbers."""
     numbers = count(1)
-    return Forgetting(lambda: b"%016d" % next(numbers), now, TTL, rules)
+    return Forgetting(lambda: b"%024d" % next(numbers), now, TTL, rules)
 
 
 def test_where_no_rule_is_soft_there_are_tokens_and_nothing_else() -> None:

@@ -35,6 +35,7 @@ def test_what_is_no_name_is_told_so(name: object) -> None:
     )
     with pytest.raises(NamespaceError, match=f"is no namespace: 1 to 512 .*{remedy}"):
         check(name)
+    assert not is_name(name)
 
 
 @pytest.mark.parametrize("name", ["pagegen:", "pagegen:hard:item:7", "pagegen:sequence"])

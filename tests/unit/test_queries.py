@@ -141,7 +141,10 @@ CLEANED = Rule(path="/", share="public", mode="http", drop_query=["@tracking"])
         (MIXED, "b=%zz", None),
         (CLEANED, "b=2&utm_x=1&%26b=3", (("&b", ("2",)), ("&&b", ("3",)))),
     ],
-    ids=lambda value: str(value)[:24] if isinstance(value, str) else None,
+    ids=[
+        *("empty", "verbatim", "long", "too-long", "raw", "control"),
+        *("mixed", "declared-malformed", "malformed", "dropped"),
+    ],
 )
 def test_undeclared_parameters_are_keyed_where_the_rule_is_a_plain_cache(
     rule: Rule, raw: str, expect: tuple[tuple[str, tuple[str, ...]], ...] | None
@@ -153,6 +156,14 @@ def test_undeclared_parameters_are_keyed_where_the_rule_is_a_plain_cache(
         assert again == query
         if rule is VERBATIM:
             assert query.text == raw
+
+
+def test_a_keyed_rule_without_parameters_keys_nothing_of_a_query() -> None:
+    keyed = Rule(path="/", share="public", ttl="1h")
+    assert canonical("", keyed) == Query((), "")
+    assert canonical("x=1", keyed) is None
+    dropping = Rule(path="/", share="public", ttl="1h", other_query="drop")
+    assert canonical("x=1&y", dropping) == Query((), "")
 
 
 def test_undeclared_parameters_are_escaped_as_declared_ones_are() -> None:

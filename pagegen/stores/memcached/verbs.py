@@ -154,9 +154,15 @@ class Verbs:
     async def acquire(self, slot: bytes, owner: bytes, term: float) -> bool:
         """See :meth:`Leases.acquire`. Terms are whole seconds here, two at least."""
         name = self._names.lease(slot)
+        until = monotonic() + self._common.timeout
         answer = await self._client.add(self._with_values({name: owner}), _seconds(term))
         self._need((name,), answer)
-        return name in answer.values
+        if name in answer.values:
+            return True
+        # A server without room refuses, too: as if the lease were lost at once.
+        there = await self._client.get({self._server(name): (name,)}, until=until)
+        self._need((name,), there)
+        return name not in there.values
 
     async def release(self, slot: bytes, owner: bytes) -> None:
         """See :meth:`Leases.release`."""

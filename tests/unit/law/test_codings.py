@@ -61,6 +61,8 @@ RULES = [
     Rule("near-json", "9110-8.3.1", "nor what it begins", typed("application/jsonX"), False),
     Rule("suffix-json", "6839-3.1", "and what is JSON", typed("application/hal+json"), True),
     Rule("suffix-xml", "6839-4.1", "or XML", typed("image/svg+xml"), True),
+    Rule("suffix-yaml", "9512-2.2", "or YAML", typed("application/openapi+yaml"), True),
+    Rule("suffix-seq", "8091-4", "or many of JSON", typed("application/geo+json-seq"), True),
     Rule("script", "9239-6", "scripts", typed("application/javascript"), True),
     Rule("wasm", "9110-8.4", "programs", typed("application/wasm"), True),
     Rule("bare-font", "8081-4.4", "fonts that are not compressed", typed("font/ttf"), True),
@@ -92,8 +94,9 @@ RULES = [
          False),
     Rule("short", "Caddy", "short bodies", HTML, False, length=MIN_CODED - 1),
     Rule("unknown-length", "design", "not known to be short", HTML, True, length=None),
-    Rule("404", "9111-3", "error pages that sites keep", HTML, True, 404),
-    Rule("410", "9111-3", "such as this", HTML, True, 410),
+    Rule("203", "9110-15.3.4", "what a proxy has changed", HTML, True, 203),
+    *(Rule(f"{status}", "9111-3", "error pages that sites keep", HTML, True, status)
+      for status in (403, 404, 410)),
     Rule("206", "9110-15.3.7", "no part", HTML, False, 206),
     Rule("204", "9110-15.3.5", "no status without a body", HTML, False, 204),
     Rule("301", "9110-15.4.2", "nor with a line of one", HTML, False, 301),
@@ -286,7 +289,8 @@ def test_each_client_gets_the_bytes_that_it_reads() -> None:
 def test_who_wants_nothing_transformed_gets_the_page_uncoded() -> None:
     stored = page()
     assert body_for(stored, accept_encoding="gzip", cache_control="no-transform") == BODY
-    assert body_for(stored, accept_encoding="gzip", cache_control="no-cache") == GZIP
+    for other in ("no-cache", "no-store", "only-if-cached"):
+        assert body_for(stored, accept_encoding="gzip", cache_control=other) == GZIP
 
 
 def test_all_representations_vary_and_each_has_fields_of_its_own_bytes() -> None:
@@ -311,6 +315,8 @@ def test_a_representation_knows_all_else_from_its_page_and_is_made_once() -> Non
     stored = page()
     form = representation(stored, "br")
     assert representation(stored, "br") is form
+    assert form.fields is form.fields
+    assert representation(page(None), "br").etag is None
     assert (form.key, form.status_line, form.age(1e9 + 5)) == (b"k", "200 OK", 5)
     assert form.from_application() == stored.from_application()
     with pytest.raises(AttributeError):

@@ -157,6 +157,8 @@ SELECTIONS = [
     Selection("4.3.4-7-text2", "lenient", "or not", (tag('"a"'),), (tag("a"),), False),
     Selection("4.3.4-7-text3", "§4.3.4", "a strong one for a misspelled", (tag("a"),),
               (tag('"a"'),), False),
+    Selection("4.3.4-7-text4", "§4.3.4", "a new misspelled one is not strong: by the date",
+              (modified(AT),), (tag("a"), modified(AT)), True),
     Selection("4.3.4-7-bad", "§4.3.4", "an unread date", (modified(AT),), (modified("0"),), False),
     Selection("4.3.4-7-bads", "lenient", "unread alike", (modified("0"),), (modified("0"),), True),
     Selection("4.3.4-7-worse", "§4.3.4", "unread and not alike", (modified("0"),),

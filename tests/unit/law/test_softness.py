@@ -28,7 +28,7 @@ from pagegen.stores.codec import Codec
 
 def fresh(letter: str) -> bytes:
     """Sixteen bytes that stand for random ones."""
-    return letter.encode() * 16
+    return letter.encode() * 24
 
 
 def page(
@@ -123,13 +123,13 @@ def test_what_is_not_sixteen_bytes_gets_no_records() -> None:
 def test_so_many_tokens_are_remembered_and_the_oldest_gives_way() -> None:
     token, chain = T0, [T0]
     for number in range(MAX_RECORDS + 1):
-        token = succeed(token, bytes((number,)) * 16, 100.0 + number)
+        token = succeed(token, bytes((number,)) * 24, 100.0 + number)
         chain.append(token)
     assert superseded(T0, token) is None
     assert [superseded(old, token) for old in chain[1:-1]] == [
         101.0 + n for n in range(MAX_RECORDS)
     ]
-    assert len(token) == 16 + 16 * MAX_RECORDS
+    assert len(token) == 24 + 16 * MAX_RECORDS
 
 
 @pytest.mark.parametrize("label", [b"", b"label of", b"x" * 15, b"y" * 111], ids=len)
@@ -137,7 +137,7 @@ def test_records_are_found_again_in_what_a_store_makes_of_a_token(label: bytes) 
     """Redis puts 8 bytes behind each token that say which server it is."""
     read = [T0 + label]
     for number in range(MAX_RECORDS):
-        read.append(succeed(read[-1], bytes((number,)) * 16, float(number)) + label)
+        read.append(succeed(read[-1], bytes((number,)) * 24, float(number)) + label)
     assert [superseded(old, read[-1]) for old in read[:-1]] == [
         float(n) for n in range(MAX_RECORDS)
     ]
@@ -154,7 +154,7 @@ def test_another_server_has_other_tokens_though_the_records_be_the_same() -> Non
 def test_the_longest_token_fits_into_a_stored_page() -> None:
     token = T0
     for number in range(MAX_RECORDS):
-        token = succeed(token, bytes((number,)) * 16, float(number))
+        token = succeed(token, bytes((number,)) * 24, float(number))
     stored = page(("n",), (token + b"y" * 111,))
     decoded = Codec().decode(Codec().encode(stored))
     assert decoded is not None
@@ -168,7 +168,7 @@ def test_hostile_bytes_never_raise_and_never_revive(one: bytes, two: bytes, thre
     assert since(stored, (two, three)) is None
     grown = succeed(one, fresh("a"), 5.0)
     assert superseded(one, grown) == 5.0
-    assert len(grown) <= 16 + 16 * MAX_RECORDS
+    assert len(grown) <= 24 + 16 * MAX_RECORDS
 
 
 NAMES = ("n", "url:a/b", hard("n"), "late")

@@ -193,6 +193,8 @@ REST = (
         (("Cache-Groups", '"list", "item:1"'),), None, TTL),
     Row("9875-2-other", "RFC 9875 §2", "a group that would not forget it",
         (("Cache-Groups", '"list", "item:2"'),), Refusal.GROUPS, TTL),
+    Row("9875-2-found", "RFC 9875 §2", "or that its rule lets it find",
+        (("Cache-Groups", '"list", "item:2"'),), None, {**TTL, "groups": True}),
 )  # fmt: skip
 
 
@@ -269,7 +271,7 @@ SIGNED_IN = (
 )
 
 
-@pytest.mark.parametrize(("says", "given", "expect"), SIGNED_IN, ids=lambda row: str(row)[:15])
+@pytest.mark.parametrize(("says", "given", "expect"), SIGNED_IN, ids=[row[0] for row in SIGNED_IN])
 def test_a_page_for_whom_a_proxy_signed_in_is_stored_when_it_says_so(
     says: str, given: Fields, expect: Refusal | None
 ) -> None:

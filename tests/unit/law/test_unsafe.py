@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagegen.law.unsafe import forgotten
+from pagegen.law.unsafe import forgotten, softly
 from pagegen.messages import SAFE_METHODS, Fields, GivenFields, Request, ResponseHead
 from pagegen.namespaces import check
 from pagegen.rulebook import RuleBook
@@ -181,6 +181,45 @@ def test_an_answer_forgets_what_it_must_and_nothing_else(rule: Rule) -> None:
     method, path = rule.request
     head = ResponseHead(rule.status, rule.given)
     assert answered(method, path, head) == rule.expect, rule.says
+
+
+def test_the_safe_methods_are_those_of_the_registry_that_frameworks_know() -> None:
+    # RFC 9110 §9.2.1, RFC 4918 §9.1, RFC 3253 §3.6, RFC 5323 §2, and QUERY.
+    expect = "GET HEAD OPTIONS TRACE QUERY PROPFIND REPORT SEARCH"
+    assert set(expect.split()) == SAFE_METHODS
+
+
+LEFT = Invalidates(path="/w", namespaces=["a", "b"], soft=True)
+TAKEN = Invalidates(path="/w", namespaces=["b", "c"])
+WRITE = ("POST", "/w")
+
+
+@pytest.mark.parametrize(
+    ("says", "entries", "write", "status", "groups", "expect"),
+    [
+        ("what is soft is left", (LEFT,), WRITE, 200, "", {"a", "b"}),
+        ("in any spelling", (LEFT,), ("post", "//w/"), 303, "", {"a", "b"}),
+        ("to the last of the answers", (LEFT,), WRITE, 399, "", {"a", "b"}),
+        ("that are no errors", (LEFT,), WRITE, 400, "", set()),
+        ("unless another entry says hard", (LEFT, TAKEN), WRITE, 200, "", {"a"}),
+        ("wherever that stands", (TAKEN, LEFT), WRITE, 200, "", {"a"}),
+        ("or the application itself", (LEFT,), WRITE, 200, '"b"', {"a"}),
+        ("of this write", (LEFT,), ("POST", "/x"), 200, "", set()),
+        ("without a soft entry nothing is", (TAKEN,), WRITE, 200, "", set()),
+    ],
+)
+def test_what_every_entry_leaves_to_others_is_left(
+    says: str,
+    entries: tuple[Invalidates, ...],
+    write: tuple[str, str],
+    status: int,
+    groups: str,
+    expect: set[str],
+) -> None:
+    method, path = write
+    request = Request(method, "http", "", path, None, "", GivenFields(), {})
+    head = ResponseHead(status, group(groups))
+    assert softly(RuleBook((), entries), request, head) == frozenset(expect), says
 
 
 @pytest.mark.parametrize("method", sorted(SAFE_METHODS))

@@ -265,7 +265,12 @@ def test_if_range_compares_strongly(case: IfRange) -> None:
 
 def test_a_412_carries_nothing_of_the_page_but_what_scripts_need_to_read_it() -> None:
     stored = page(Case("", "", "", {}, None))
-    kept = (("Vary", "host"), ("access-control-allow-origin", "*"))
+    kept = (
+        ("Vary", "host"),
+        ("access-control-allow-origin", "*"),
+        ("Cross-Origin-Resource-Policy", "same-site"),
+        ("Timing-Allow-Origin", "*"),
+    )
     lost = (
         ("Content-Type", "text/html"),
         ("Content-Length", "99"),

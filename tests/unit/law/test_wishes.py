@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import RequestCacheControl
 from werkzeug.http import parse_cache_control_header
 
+from pagegen.fields import MAX_VALUE
 from pagegen.law.wishes import Wishes, wishes
 from pagegen.messages import StoredResponse
 
@@ -89,6 +90,10 @@ READINGS = [
         "endless", "§5.2", "what is too long to read might say anything",
         control("a," * 5000), Wishes(no_cache=True, no_store=True),
     ),
+    Reading(
+        "longest", "design §6", "up to the bound all is read",
+        control("max-stale=5" + "," * (MAX_VALUE - 11)), Wishes(max_stale=5),
+    ),
     Reading("5.4-1", "§5.4", "Pragma stands in", {"pragma": "No-Cache"}, Wishes(no_cache=True)),
     Reading("5.4-list", "§5.4", "in a list", {"pragma": "a=b, no-cache"}, Wishes(no_cache=True)),
     Reading("5.4-other", "§5.4", "for that word only", {"pragma": "no-store"}, None),
@@ -138,6 +143,21 @@ def test_a_rule_that_ignores_reloads_keeps_the_other_wishes() -> None:
     assert wishes({"pragma": "no-cache"}, reloads=False) is None
     # The two readings of one value are not mixed up in what is remembered.
     assert wishes(control("max-age=0")) == Wishes(max_age=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    [
+        (Wishes(), False),
+        (Wishes(no_store=True, only_if_cached=True, max_stale=9, stale_if_error=9), False),
+        (Wishes(no_cache=True), True),
+        (Wishes(max_age=0), True),
+        (Wishes(min_fresh=0), True),
+    ],
+)
+def test_who_may_not_take_a_fresh_page_takes_none_on_its_way(given: Wishes, expect: bool) -> None:
+    # §5.2.1.1, §5.2.1.3, §5.2.1.4: of the requests that wait for another's answer.
+    assert given.demands is expect
 
 
 class Judgement(NamedTuple):
