@@ -1,5 +1,6 @@
-# make demo   set up, load the data, serve the demo
-# make test   set up, check everything
+# make demo     set up, load the data, serve the demo
+# make test     set up, check everything
+# make explore  ten minutes of interleavings; make mutants: which changes no test sees
 # Both need Python 3.11 or newer and make; nothing else has to be there.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV   ?= .venv
 PORT   ?= 8000
 BIN    := $(VENV)/bin
 
-.PHONY: demo test coverage lint bench clean
+.PHONY: demo test coverage explore lint bench clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m demo_app --port $(PORT)
@@ -22,6 +23,10 @@ coverage: $(VENV)/.test parts
 	@$(BIN)/coverage run -m pytest -m "not untraced" --ignore tests/coherence
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=90
+
+# As many interleavings of the real engine as ten minutes hold, instead of those in `make test`.
+explore: $(VENV)/.test parts
+	@PAGEGEN_EXPLORER_SECONDS=600 $(BIN)/python -m pytest tests/explorer/test_worlds.py -rP
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .

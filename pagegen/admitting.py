@@ -70,7 +70,8 @@ class Admission:
 
     def worth_coding(self, ticket: Ticket, head: ResponseHead, length: int) -> bool:
         """Whether a page is also to be kept in the codings of its rule."""
-        return bool(ticket.plan.rule.compress) and codings.worth_coding(head, length)
+        kept = ticket.stores and bool(ticket.plan.rule.compress)
+        return kept and codings.worth_coding(head, length)
 
     def coded(self, ticket: Ticket, body: bytes) -> Codings:
         """The codings that a page is also kept in; takes some milliseconds."""

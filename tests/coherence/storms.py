@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic, sleep
 
 from pagegen.testing.check import Judge, Promise, Read, Terms, Verdict
 from pagegen.testing.check.clients import WRITES, Log, visiting
 from pagegen.testing.check.faults import Fault, have
-from pagegen.testing.check.running import recovery
+from pagegen.testing.check.running import TICK, recovery
 from pagegen.testing.check.workers import Workers
 from tests.coherence.backends import SECONDS
+
+#: Seconds in which a mistake must have been noticed, on a machine that is busy with other things.
+NOTICED = 20.0
 
 
 @dataclass(slots=True)
@@ -19,6 +23,7 @@ class Storm:
     """What came of a storm; complete when it is over."""
 
     judge: Judge
+    log: Log
     verdict: Verdict | None = None
     workers: set[int] = field(default_factory=set)
 
@@ -27,17 +32,34 @@ class Storm:
         assert self.verdict is not None
         return self.verdict[promise].broken > 0
 
+    def take(self) -> None:
+        """Judge what clients have told."""
+        events = self.log.take()
+        self.workers |= {e.worker for e in events if isinstance(e, Read) and e.worker}
+        self.judge.add(events)
+
+    def notice(self, promise: Promise) -> None:
+        """Wait until the promise is found broken, or for as long as it may take."""
+        until = monotonic() + NOTICED
+        while not self.judge[promise].broken and monotonic() < until:
+            sleep(TICK)
+            self.take()
+
+    def of_pages(self, promise: Promise) -> set[str]:
+        """The kinds of pages that the examples of a broken promise are of."""
+        assert self.verdict is not None
+        shown = [event for events in self.verdict[promise].requests for event in events]
+        return {event.page.partition("/")[0] for event in shown if isinstance(event, Read)}
+
 
 @contextmanager
 def storm(port: int, *, writes: float = WRITES, breaks: bool = False) -> Iterator[Storm]:
     """Clients write and read while the block runs; everything is judged after it."""
     log = Log()
-    made = Storm(Judge(Terms(breaks=breaks)))
+    made = Storm(Judge(Terms(breaks=breaks)), log)
     with visiting(port, log, writes=writes):
         yield made
-    events = log.take()
-    made.workers = {event.worker for event in events if isinstance(event, Read) and event.worker}
-    made.judge.add(events)
+    made.take()
     made.verdict = made.judge.verdict()
 
 

@@ -20,8 +20,6 @@ from tests.coherence.troubles import of_server
 
 pytestmark = pytest.mark.timeout(4 * SECONDS + 120)
 
-#: Seconds in which a mistake must have been noticed.
-NOTICED = 1.5
 STORES: Sequence[Kind] = ("lmdb", "memcached", "redis")
 SERVERS: Sequence[Server] = ("gunicorn", "uvicorn")
 NEAR = "16MiB"
@@ -46,6 +44,8 @@ def every(
         ("forgets", "uvicorn", Promise.GROUPS),
         ("dict", "gunicorn", Promise.RESURRECTION),
         ("mixed", "uvicorn", Promise.ISOLATION),
+        ("lag", "gunicorn", Promise.RESURRECTION),
+        ("strips", "uvicorn", Promise.OWN_WRITES),
     ],
 )
 def test_an_application_that_is_wrong_is_found_out(
@@ -57,11 +57,14 @@ def test_an_application_that_is_wrong_is_found_out(
         serving(server, tmp_path, store, mistake=mistake, workers=workers) as served,
         storm(served.port) as seen,
     ):
-        sleep(NOTICED)
+        seen.notice(promise)
     assert seen[promise]
     assert not seen[Promise.ANSWERS]
     assert not seen[Promise.TRANSPARENT]
     assert seen[Promise.ISOLATION] == (mistake == "mixed")
+    if mistake in ("lag", "strips"):
+        assert not seen[Promise.GROUPS]
+        assert seen.of_pages(promise) <= {"lagging" if mistake == "lag" else "soft"}
 
 
 @every(
@@ -81,6 +84,7 @@ def test_no_page_is_old(kind: Kind, near: str, server: Server, tmp_path: Path) -
         check(seen)
         assert len(seen.workers) > WORKERS / 2
         assert seen.judge.counts["hits"] > seen.judge.counts["forwards"]
+        assert seen.judge.counts["spared"], "no page was old that may be"
 
 
 @every([("memcached", "", "uvicorn"), ("redis", NEAR, "gunicorn")], STORES[1:])

@@ -130,6 +130,34 @@ ROWS = [
         (P.MONOTONIC,), (), LAX),
     Row("back-within-soft", [write(0, 1.5, 5), read(1, 5), read(20, 4)], (), (), SOFT),
     Row("both-at-the-same-time", [read(1, 5, answered=3), read(2, 4)]),
+    # Pages that say for how long they may be old
+    Row("soft-page", [WRITTEN, read(40, 1, soft=30.0)]),
+    Row("soft-page-is-over", [WRITTEN, read(42, 1, soft=30.0)], (P.RESURRECTION,)),
+    Row("soft-page-of-the-writer", [replace(WRITTEN, client=1), read(12, 1, soft=30.0)],
+        (P.OWN_WRITES,)),
+    Row("soft-page-is-new", [WRITTEN, read(42, 2, soft=30.0)], (), (P.RESURRECTION,)),
+    Row("another-page-is-not-soft", [WRITTEN, read(12, 1, soft=30.0), read(13, 1, page="b")],
+        (P.RESURRECTION,)),
+    Row("soft-page-of-who-owes",
+        [write(10, 11, 2, outcome="owed", worker=7), read(12, 1, worker=7, soft=30.0)],
+        (P.RESURRECTION,)),
+    Row("soft-page-after-a-hard-write", [replace(WRITTEN, hard=True), read(12, 1, soft=30.0)],
+        (P.RESURRECTION,)),
+    Row("soft-page-after-a-soft-write-after-a-hard-one",
+        [replace(OLD, hard=True), WRITTEN, read(12, 1, soft=30.0)], (), (P.RESURRECTION,)),
+    Row("lagging-page", [replace(WRITTEN, client=1), read(12, 1, lag=2.0)]),
+    Row("lagging-page-of-who-owes",
+        [write(10, 11, 2, outcome="owed", worker=7), read(12, 1, worker=7, lag=2.0)]),
+    Row("lagging-page-for-too-long", [WRITTEN, read(13.1, 1, lag=2.0)], (P.RESURRECTION,)),
+    Row("lagging-page-for-too-long-of-the-writer",
+        [replace(WRITTEN, client=1), read(13.1, 1, lag=2.0)], (P.RESURRECTION, P.OWN_WRITES)),
+    Row("lagging-page-of-who-owes-for-too-long",
+        [write(10, 11, 2, outcome="owed", worker=7), read(13.1, 1, worker=7, lag=2.0)],
+        (P.RESURRECTION,)),
+    Row("lagging-and-soft", [WRITTEN, read(42, 1, soft=30.0, lag=2.0)]),
+    Row("back-within-lag", [write(0, 1.5, 5), read(1, 5, lag=2.0), read(3, 4, lag=2.0)]),
+    Row("back-after-lag", [write(0, 1.5, 5), read(1, 5, lag=2.0), read(3.6, 4, lag=2.0)],
+        (P.MONOTONIC, P.RESURRECTION)),
     # Bounded age
     Row("aged", [read(10, 1, made=4 * SECOND, bound=5.0)], (P.AGE,)),
     Row("young", [read(10, 1, made=6 * SECOND, bound=5.0)], (), (P.AGE,)),
@@ -166,6 +194,18 @@ ROWS = [
     Row("rendered-twice-allowed", [read(1, 1, rendering="x"), read(2, 1, rendering="y")], (),
         (P.HERD,), Terms(herd=2)),
     Row("rendered-twice-not-judged", [read(1, 1, rendering="x"), read(2, 1, rendering="y")]),
+    Row("rendered-twice-while-it-was-written",
+        [WRITTEN, read(12, 2, rendering="x", made=int(10.9 * SECOND)),
+         read(12, 2, rendering="y", made=int(11.1 * SECOND))], (), (P.HERD,), Terms(herd=1)),
+    Row("rendered-twice-when-it-was-written",
+        [WRITTEN, read(12, 2, rendering="x", made=int(11.1 * SECOND)),
+         read(12, 2, rendering="y", made=int(11.2 * SECOND))], (P.HERD,), (), Terms(herd=1.5)),
+    Row("rendered-twice-with-an-earlier-write-that-lasts",
+        [WRITTEN, replace(OLD, answered=20 * SECOND), read(12, 2, rendering="x", made=12 * SECOND),
+         read(13, 2, rendering="y", made=13 * SECOND)], (), (), Terms(herd=1)),
+    Row("a-list-rendered-twice",
+        [read(12, 2, rendering="x", group=True), read(13, 2, rendering="y", group=True)], (), (),
+        Terms(herd=1)),
     Row("rendered-for-each-version", [read(1, 1, rendering="x"), read(2, 2, rendering="y")], (),
         (P.HERD,), Terms(herd=1)),
 ]  # fmt: skip
@@ -240,6 +280,24 @@ def test_a_counter_example_tells_what_when_and_how() -> None:
     assert said == (
         "item a: version 1 on items/a (hit), asked for 1000.00 ms after version 2 was acknowledged"
     )
+
+
+def test_a_counter_example_has_the_requests_that_show_it() -> None:
+    late = read(12, 1)
+    verdict = judge([OLD, WRITTEN, read(11.5, 2), late])
+    assert verdict[Promise.RESURRECTION].requests == [(WRITTEN, late)]
+    assert verdict[Promise.MONOTONIC].requests == [(read(11.5, 2), late)]
+    assert verdict.began == 0
+    (shown,) = verdict.table()[Promise.RESURRECTION]["requests"]
+    assert [one["is"] for one in shown] == ["write", "read"]
+    assert shown[1]["sent"] == 12 * SECOND
+
+
+def test_old_pages_that_may_be_old_are_counted() -> None:
+    judging = Judge()
+    judging.add([WRITTEN, *(read(12 + n, 1, soft=2.0) for n in range(3)), read(12, 2, soft=2.0)])
+    assert judging.verdict()[Promise.RESURRECTION].broken == 1
+    assert judging.counts["spared"] == 3
 
 
 def test_breaches_are_counted_and_the_first_are_shown() -> None:

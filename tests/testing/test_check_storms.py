@@ -61,4 +61,5 @@ def test_all_promises_are_kept_under_all_faults(
     assert set(told["faults"]) >= FAULTS[kind]
     assert told["hits"] > 10 * STORM
     assert told["writes"] > STORM
+    assert told["spared"], "no page was old that may be"
     assert list(tmp_path.iterdir()) == []

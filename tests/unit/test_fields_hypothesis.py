@@ -82,13 +82,15 @@ LENGTH, TIMES = 2048, 16
 
 
 def _grows_linearly(parser: Callable[[str], Any], head: str, unit: str, tail: str) -> bool:
-    """Whether sixteen times the text is clearly less than 256 times the work."""
+    """Whether sixteen times the text is clearly less than 256 times the work, though the machine may
+    have much else to do.
+    """
     short, long = (head + unit * (size // len(unit)) + tail for size in (LENGTH, TIMES * LENGTH))
     # One beside the other, and again: the machine is not equally fast all the time.
     for _ in range(9):
         cost = _cost(parser, long)
         # A square of 32,768 characters is a billion steps: no machine does them in a millisecond.
-        if cost < 0.001 or cost < 40 * min(_cost(parser, short) for _ in range(5)):
+        if cost < 0.001 or cost < 100 * min(_cost(parser, short) for _ in range(5)):
             return True
     return False
 

@@ -1,12 +1,13 @@
 """``python -m pagegen.testing.check``: holds what a cache serves against what was written.
 
 Exit status: 0 all promises kept, 1 a promise broken, 2 a mistake in what was asked for, or a run in
-which nothing could be checked. Ctrl-C ends a run early and judges what there is.
+which nothing could be checked. Ctrl-C or SIGTERM end a run early, and what there is is judged.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from argparse import Namespace
@@ -35,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
         parser.exit(2, f"{parser.prog}: interrupted before there was anything\n")
-    told = json.dumps(as_object(verdict, outcome)) if wanted.json else table(verdict, outcome)
+    if wanted.json:
+        told = json.dumps(as_object(verdict, outcome))
+    else:
+        history = wanted.record or wanted.judge or ""
+        told = table(verdict, outcome, history=history and shlex.quote(history))
     sys.stdout.write(f"{told}\n")
     sys.exit(EXIT[verdict.state])
 

@@ -19,6 +19,8 @@ CLIENTS: Final = 8
 CONNECTIONS: Final = 4
 #: Share of the requests that go over a new connection, perhaps to another worker.
 MOVES: Final = 0.01
+#: Share of the reads that go for what is being written at the moment.
+LOOKERS: Final = 0.3
 #: Share of the requests that write.
 WRITES: Final = 0.08
 #: Cookies that a client keeps; of more it forgets the oldest.
@@ -71,6 +73,25 @@ class Log:
         return [*events, Mark(before=before)]
 
 
+class Scene:
+    """Where something is being written: readers go there, since races are lost there. Nearly
+    right is enough, so nothing is locked.
+    """
+
+    def __init__(self) -> None:
+        self.item = ""
+
+    @contextmanager
+    def set(self, item: str) -> Iterator[None]:
+        """This item is written while the block runs."""
+        self.item = item
+        try:
+            yield
+        finally:
+            if self.item == item:
+                self.item = ""
+
+
 class Client:
     """One client with several connections, and cookies. For one thread."""
 
@@ -84,6 +105,7 @@ class Client:
         writes: float = WRITES,
         seed: int = 0,
         writing: dict[str, threading.Lock] | None = None,
+        scene: Scene | None = None,
     ) -> None:
         self._place = place if isinstance(place, Place) else Place(place)
         self._number = number
@@ -91,6 +113,7 @@ class Client:
         self._targets = targets or SampleTargets()
         self._writes = writes
         self._writing = writing
+        self._scene = scene or Scene()
         self._random = Random(f"{seed}/{number}")  # noqa: S311 - chance, no secret
         self._connections: list[Connection | None] = [None] * CONNECTIONS
         self._cookies: dict[str, str] = {}
@@ -98,12 +121,15 @@ class Client:
     def act(self) -> None:
         """Write an item and read it back at once over another connection, or read something."""
         self._log.begins(self._number)
-        item = self._random.choice(self._targets.items)
         if self._random.random() < self._writes:
-            self.write(item)
+            item = self._targets.to_write(self._random, self._number)
+            with self._scene.set(item):
+                self.write(item)
             self.read(self._targets.page_of(item, self._random))
-        else:
-            self.read(self._targets.any_page(item, self._random))
+            return
+        item = self._scene.item if self._random.random() < LOOKERS else ""
+        item = item or self._random.choice(self._targets.items)
+        self.read(self._targets.any_page(item, self._random))
 
     def read(self, ask: Ask) -> Read:
         """Get a page and tell what it tells."""
@@ -119,7 +145,7 @@ class Client:
                 client=self._number, page=ask.page, sent=sent, answered=answer.answered,
                 how=answer.how, worker=answer.worker, versions=said.versions, group=said.group,
                 made=said.made, bound=said.bound, rendering=said.rendering, flaw=said.flaw,
-                stranger=said.stranger,
+                stranger=said.stranger, soft=said.soft, lag=said.lag,
             )  # fmt: skip
         self._log.add(read)
         return read
@@ -142,7 +168,7 @@ class Client:
         return write
 
     def _write(self, item: str) -> Write:
-        ask = self._targets.write_of(item)
+        ask = self._targets.write_of(item, self._number)
         answer, sent, status = self._ask(ask)
         outcome: Outcome = "lost"
         version = ask.version
@@ -151,7 +177,7 @@ class Client:
         write = Write(
             client=self._number, item=item, sent=sent, version=version, outcome=outcome,
             answered=monotonic_ns() if answer is None else answer.answered, status=status,
-            worker=answer.worker if answer is not None else 0,
+            worker=answer.worker if answer is not None else 0, hard=ask.hard,
         )  # fmt: skip
         self._log.add(write)
         return write
@@ -226,11 +252,13 @@ def visiting(
     failures: list[BaseException] = []
     asked = targets or SampleTargets()
     writing = {item: threading.Lock() for item in asked.items} if alone else None
+    scene = Scene()
 
     def visit(number: int) -> None:
         client = Client(
-            place, number, log, targets=asked, writes=writes, seed=seed, writing=writing
-        )
+            place, number, log, targets=asked, writes=writes, seed=seed, writing=writing,
+            scene=scene,
+        )  # fmt: skip
         try:
             while not over.is_set():
                 client.act()

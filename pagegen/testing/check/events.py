@@ -28,7 +28,8 @@ class Read:
     client's patience, -1 for a connection that broke.  how: what the cache said.  group: whether a
     write reaches the page by a group.  made: when it was rendered (0: not known), and ``bound`` the
     seconds it may live.  rendering: which rendering it is from.  flaw: what is wrong with its
-    bytes.  stranger: whom it was made for, if not for this client.
+    bytes.  stranger: whom it was made for, if not for this client.  soft: seconds for which others
+    than a writer may get it old.  lag: seconds for which anybody may.
     """
 
     client: int
@@ -45,13 +46,15 @@ class Read:
     rendering: str = ""
     flaw: str = ""
     stranger: str = ""
+    soft: float = 0.0
+    lag: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """One write of an item. ``version`` None: not told, but higher than any before. ``answered``
     is when the client had the answer, or gave up. An owed write binds ``worker`` alone, which
-    bypasses what it owes.
+    bypasses what it owes. ``hard``: nobody may get old pages, not even soft ones.
     """
 
     client: int
@@ -62,6 +65,7 @@ class Write:
     outcome: Outcome = "kept"
     status: int = 200
     worker: int = 0
+    hard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +99,11 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 class Terms:
     """What was promised, as far as it depends on the deployment.
 
-    soft: seconds for which others than the writer may still get the old page.  age: seconds after
-    which nobody may, whatever came of the write (0: not known).  herd: renderings per page and
-    version that are allowed (0: reported only).  breaks: whether connections may break.  strict:
-    whether every page is a 200, and what need not be checked without it.
+    soft: seconds for which others than the writer may still get the old page, whichever it is.
+    age: seconds after which nobody may, whatever came of the write (0: not known).  herd:
+    renderings per page and version that are allowed (0: reported only).  breaks: whether
+    connections may break.  strict: whether every page is a 200, and what need not be checked
+    without it.
     """
 
     soft: float = 0.0
@@ -119,16 +124,17 @@ def write_terms(file: TextIO, terms: Terms) -> None:
 
 def write_events(file: TextIO, events: Iterable[Event]) -> None:
     """Add to a history; what an event has by default is left out."""
-    file.writelines(_line(event) for event in events)
+    file.writelines(json.dumps(as_said(event), separators=(",", ":")) + "\n" for event in events)
 
 
-def _line(event: Event) -> str:
+def as_said(event: Event) -> dict[str, Any]:
+    """An event as a history says it; what it has by default is left out."""
     said = {
         field.name: value
         for field in fields(event)
         if (value := getattr(event, field.name)) != field.default
     }
-    return json.dumps({"is": _NAMES[type(event)], **said}, separators=(",", ":")) + "\n"
+    return {"is": _NAMES[type(event)], **said}
 
 
 def read_terms(file: TextIO) -> Terms:

@@ -13,8 +13,9 @@ MAX_RENDERINGS: Final = 64
 
 
 class Herd:
-    """Counts distinct renderings. A write is committed a moment before old pages are forgotten, so
-    a page that is asked for just then is rendered again: two of a version can be honest.
+    """Counts distinct renderings of each page and version. Give it what was asked for when all
+    writes up to it were over: a row is committed before old pages are forgotten, and who renders
+    meanwhile does so in vain.
     """
 
     def __init__(self) -> None:

@@ -6,6 +6,8 @@ hour of history needs no more memory than its last seconds. Rules:
 1. A read is judged once every event sent before it is known.
 2. It is held against what was *answered* before it was *sent*: what overlaps proves nothing.
 3. A write that was lost or owed excuses a page that goes back over it, and nothing else.
+4. A page that says ``soft`` is held against a write so much later, but for its writer's, and for
+   one that was hard; one that says ``lag`` so much later for all, and what is owed, too.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from .verdict import Finding, Promise, Verdict
 SECOND: Final = 1_000_000_000
 #: Whom a timeline of writes binds: everybody, one client or one worker.
 _ALL: Final = "everybody"
+#: And of those that spare nobody, where a page spares others.
+_HARD: Final = "hard"
 #: What may become of a write that got an answer.
 _HONEST: Final = ("kept", "owed")
 
@@ -50,8 +54,11 @@ class Judge:
         self._kept: dict[tuple[str, object], Timeline[Write]] = {}
         self._seen: dict[str, Timeline[Read]] = {}
         self._last: dict[tuple[int, str, str], Read] = {}
-        self._excuses = Excuses(int(self.terms.soft * SECOND))
+        self._excuses = Excuses()
         self._herd = Herd()
+        self._began: int | None = None
+        #: The longest that any page may be old after a write, as far as seen.
+        self._grace = _nanoseconds(self.terms.soft)
 
     def add(self, events: Iterable[Event]) -> None:
         """Take events in any order."""
@@ -85,7 +92,12 @@ class Judge:
         )
         if herd.judged and self._herd.ratio > self.terms.herd and not herd.broken:
             herd.breach(f"{self._herd}; {self.terms.herd:g} are allowed")
-        return Verdict(tuple(self._found.values()), _STRICT if self.terms.strict else _NEEDED)
+        needed = _STRICT if self.terms.strict else _NEEDED
+        return Verdict(tuple(self._found.values()), needed, self._began or 0)
+
+    def __getitem__(self, promise: Promise) -> Finding:
+        """What was found of a promise so far."""
+        return self._found[promise]
 
     @property
     def pending(self) -> int:
@@ -97,24 +109,27 @@ class Judge:
     def _add_read(self, read: Read) -> None:
         if self._answered("GET", read.page, read):
             self.counts["hits" if read.how.startswith("hit") else "forwards"] += 1
+            self._grace = max(self._grace, _nanoseconds(read.soft + read.lag))
             heappush(self._reads, (read.sent, next(self._number), read))
 
     def _answered(self, method: str, what: str, event: Read | Write) -> bool:
         """Whether there is an answer to judge; that there is none may be a breach in itself."""
         self.counts["requests"] += 1
+        self._began = event.sent if self._began is None else min(self._began, event.sent)
         seconds = (event.answered - event.sent) / SECOND
         if event.status == -1:
             self.counts["lost"] += 1
             said = f"{method} {what}: the connection broke after {seconds:.2f} s"
-            self._check(Promise.ANSWERS, self.terms.breaks, said)
+            self._check(Promise.ANSWERS, self.terms.breaks, said, event)
             return False
         if event.status == 0:
-            self._check(Promise.ANSWERS, False, f"{method} {what}: no answer in {seconds:.0f} s")
+            said = f"{method} {what}: no answer in {seconds:.0f} s"
+            self._check(Promise.ANSWERS, False, said, event)
             return False
         good = event.status == 200 if isinstance(event, Read) else event.outcome in _HONEST
         if not self.terms.strict:
             good = good or event.status < 500
-        self._check(Promise.ANSWERS, good, f"{method} {what}: status {event.status}")
+        self._check(Promise.ANSWERS, good, f"{method} {what}: status {event.status}", event)
         self.counts["other"] += isinstance(event, Read) and event.status != 200
         return isinstance(event, Write) or event.status == 200
 
@@ -134,6 +149,8 @@ class Judge:
         if write.outcome == "kept":
             for whom in (_ALL, ("client", write.client)):
                 self._line(write.item, whom).add(write.answered, version, write)
+            if write.hard:
+                self._line(write.item, _HARD).add(write.answered, version, write)
         elif write.outcome == "owed" and write.worker:
             self._line(write.item, ("worker", write.worker)).add(write.answered, version, write)
 
@@ -165,33 +182,55 @@ class Judge:
             self._seen.setdefault(item, Timeline()).add(read.answered, version, read)
 
     def _judge(self, read: Read) -> None:
-        self._check(Promise.TRANSPARENT, not read.flaw, f"GET {read.page}: {read.flaw}")
+        self._check(Promise.TRANSPARENT, not read.flaw, f"GET {read.page}: {read.flaw}", read)
         if read.flaw:
             return
         said = f"GET {read.page} ({read.how or 'no trace'}): made for {read.stranger}"
-        self._check(Promise.ISOLATION, not read.stranger, said)
-        self._herd.add(read)
+        self._check(Promise.ISOLATION, not read.stranger, said, read)
+        if self._settled(read):
+            self._herd.add(read)
         if read.bound and read.made:
             old = (read.sent - read.made) / SECOND
             said = f"GET {read.page}: {old:.2f} s old, may be {read.bound:g} s"
-            self._check(Promise.AGE, old <= read.bound, said)
+            self._check(Promise.AGE, old <= read.bound, said, read)
         for item, version in read.versions:
             self._judge_version(read, item, version)
 
+    def _settled(self, read: Read) -> bool:
+        """Whether all writes up to what a page tells were over when it was asked for, by whoever
+        had it rendered. The pages of a group tell only a part of what they are forgotten for.
+        """
+        if read.group:
+            return False
+        began = min(read.made, read.sent)
+        for item, version in read.versions if read.made else ():
+            line = self._kept.get((item, _ALL))
+            found = line.before(began) if line is not None else None
+            written = version == 0 or (found is not None and found[0] >= version)
+            if not written or self._excuses.reaches(item, version, began):
+                return False
+        return True
+
     def _judge_version(self, read: Read, item: str, version: int) -> None:
-        soft = int(self.terms.soft * SECOND)
+        lag = _nanoseconds(read.lag)
+        grace = lag + _nanoseconds(max(self.terms.soft, read.soft))
         public = Promise.GROUPS if read.group else Promise.RESURRECTION
-        self._hold(public, read, item, version, _ALL, soft)
-        self._hold(Promise.OWN_WRITES, read, item, version, ("client", read.client), 0)
+        self._hold(public, read, item, version, _ALL, grace)
+        if read.soft:
+            self._hold(public, read, item, version, _HARD, lag)
+        self._hold(Promise.OWN_WRITES, read, item, version, ("client", read.client), lag)
         if read.worker:
-            self._hold(public, read, item, version, ("worker", read.worker), 0)
+            self._hold(public, read, item, version, ("worker", read.worker), lag)
+        if grace:
+            newest = self._kept.get((item, _ALL), _UNWRITTEN).before(read.sent)
+            self.counts["spared"] += newest is not None and version < newest[0]
         if self.terms.age:
-            known = self._seen.get(item, _NOTHING).before(read.sent - int(self.terms.age * SECOND))
+            known = self._seen.get(item, _NOTHING).before(read.sent - _nanoseconds(self.terms.age))
             if known is not None:
                 said = f"{_told(read, item, version)}; version {known[0]} was there "
                 said += f"{(read.sent - known[1].answered) / SECOND:.1f} s before"
-                self._check(Promise.AGE, known[0] <= version, said)
-        self._go_on(read, item, version)
+                self._check(Promise.AGE, known[0] <= version, said, known[1], read)
+        self._go_on(read, item, version, grace)
 
     def _hold(
         self, promise: Promise, read: Read, item: str, version: int, whom: object, grace: int
@@ -206,9 +245,9 @@ class Judge:
             f"{_told(read, item, version)}, asked for {late:.2f} ms after version {newest} was "
             f"{'acknowledged' if write.outcome == 'kept' else 'owed by the same worker'}"
         )
-        self._check(promise, version >= newest, said)
+        self._check(promise, version >= newest, said, write, read)
 
-    def _go_on(self, read: Read, item: str, version: int) -> None:
+    def _go_on(self, read: Read, item: str, version: int, grace: int) -> None:
         """No page of a client is older than what the same page told it before."""
         key = (read.client, read.page, item)
         last = self._last.get(key)
@@ -219,41 +258,46 @@ class Judge:
         if version >= newest:
             self._last[key] = read
             self._check(Promise.MONOTONIC, True, "")
-        elif self._excuses.has(item, version, newest, last.answered, read.sent):
+        elif self._excuses.has(item, version, newest, last.answered, read.sent, grace):
             self.counts["excused"] += 1
         else:
             said = f"{_told(read, item, version)} after the same client had got version {newest}"
-            self._check(Promise.MONOTONIC, False, said)
+            self._check(Promise.MONOTONIC, False, said, last, read)
 
-    def _check(self, promise: Promise, good: bool, said: str) -> None:
+    def _check(self, promise: Promise, good: bool, said: str, *shown: Read | Write) -> None:
         found = self._found[promise]
         found.checks += 1
         if not good:
-            found.breach(said)
+            found.breach(said, *shown)
 
     # Forgetting ------------------------------------------------------------------------------
 
     def _forget(self, before: int) -> None:
         """What no read that may still come can be held against."""
-        soft, age = int(self.terms.soft * SECOND), int(self.terms.age * SECOND)
+        age = _nanoseconds(self.terms.age)
         for line in self._kept.values():
-            line.forget(before - soft)
+            line.forget(before - self._grace)
         for seen in self._seen.values():
             seen.forget(before - age)
         self._forget_workers(before)
-        self._excuses.forget(before)
+        self._excuses.forget(before - self._grace)
 
     def _forget_workers(self, before: int) -> None:
         """What a worker owed counts no more once everybody was promised as much."""
         for item, whom in list(self._kept):
             if isinstance(whom, tuple) and whom[0] == "worker":
                 owed = self._kept[item, whom].before(before)
-                public = self._line(item, _ALL).before(before - int(self.terms.soft * SECOND))
+                public = self._line(item, _ALL).before(before - self._grace)
                 if owed and public and len(self._kept[item, whom]) == 1 and public[0] >= owed[0]:
                     del self._kept[item, whom]
 
 
 _NOTHING: Final[Timeline[Read]] = Timeline()
+_UNWRITTEN: Final[Timeline[Write]] = Timeline()
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * SECOND)
 
 
 def _told(read: Read, item: str, version: int) -> str:

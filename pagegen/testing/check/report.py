@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TextIO
 
+from .events import Read, Write
 from .running import Outcome
-from .verdict import SAID, State, Verdict
+from .verdict import SAID, Finding, State, Verdict
 
 #: Exit status by what came of a run.
 EXIT: Final[dict[State, int]] = {"kept": 0, "reported": 0, "broken": 1, "unchecked": 2}
 _COUNTED: Final = (
     "requests", "writes", "hits", "forwards", "owed", "lost", "refused", "other", "excused",
+    "spared",
 )  # fmt: skip
 _MARKS: Final[dict[State, str]] = {
     "kept": "kept", "broken": "BROKEN", "unchecked": "-", "reported": "seen",
 }  # fmt: skip
+_COLUMNS: Final = ("", "sent (s)", "answered", "client", "worker", "")
+#: Counter-examples that people are shown of each promise; the rest is for machines.
+_SHOWN: Final = 3
 
 
 class Progress:
@@ -45,19 +51,20 @@ class Progress:
             self._file.flush()
 
 
-def table(verdict: Verdict, outcome: Outcome | None = None) -> str:
-    """For people: a line for each promise, then counter-examples."""
+def table(verdict: Verdict, outcome: Outcome | None = None, *, history: str = "") -> str:
+    """For people: a line for each promise, then counter-examples. ``history``: its file."""
     lines = []
     for finding in verdict.findings:
         mark = _MARKS[finding.state]
         count = f"{finding.broken} of {finding.checks}" if finding.broken else str(finding.checks)
         said = finding.note or SAID[finding.promise]
         lines.append(f"{mark:<7} {finding.promise.value:<17} {count:>14}  {said}")
-    for finding in verdict.findings:
-        lines += [f"\n{finding.promise.value}, broken:"] if finding.examples else []
-        lines += [f"  {example}" for example in finding.examples]
     if outcome is not None:
         lines += ["", *_counts(outcome)]
+    for finding in verdict.findings:
+        lines += _examples(finding, verdict.began)
+    if verdict.state == "broken":
+        lines += ["", *_again(outcome, history)]
     if verdict.state == "unchecked":
         lines += ["", f"This proves nothing; never checked: {', '.join(verdict.missing)}"]
     return "\n".join(lines)
@@ -72,6 +79,61 @@ def _counts(outcome: Outcome) -> list[str]:
     if outcome.interrupted:
         lines.append("interrupted: this is what there was")
     return lines
+
+
+def _examples(finding: Finding, began: int) -> Iterator[str]:
+    """The first breaches of a promise, each with its requests. Times count from the first one."""
+    if not finding.examples:
+        return
+    times = "once" if finding.broken == 1 else f"{finding.broken} times"
+    first = f"; the first {_SHOWN}" if finding.broken > _SHOWN else ""
+    yield f"\n{finding.promise.value.upper()} is broken {times}{first}:"
+    for example, requests in list(zip(finding.examples, finding.requests, strict=True))[:_SHOWN]:
+        yield f"\n  {example}"
+        if requests:
+            yield from _aligned([_COLUMNS, *(_row(request, began) for request in requests)])
+
+
+def _row(request: Read | Write, began: int) -> tuple[str, ...]:
+    sent, answered = ((time - began) / 1e9 for time in (request.sent, request.answered))
+    told = [f"status {request.status}"] if request.status != 200 else []
+    if isinstance(request, Read):
+        kind, subject = "read", request.page
+        versions = ", ".join(f"{item}={version}" for item, version in request.versions)
+        if len(request.versions) == 1:
+            versions = f"version {request.versions[0][1]}"
+        told += [versions, request.how.partition(";")[0] or "no trace"]
+        if request.made:
+            made = f"made at {(request.made - began) / 1e9:.6f}"
+            told.append(f"{made} by {request.rendering}" if request.rendering else made)
+    else:
+        kind, subject = "write", f"item {request.item}"
+        version = "some version" if request.version is None else f"version {request.version}"
+        told += [version, request.outcome]
+    who = (str(request.client), str(request.worker or "-"))
+    said = "; ".join(filter(None, told))
+    return kind, f"{sent:.6f}", f"{answered:.6f}", *who, f"{subject}: {said}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+    """Columns of one width each; what stands between the first and the last is to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *middle, last in rows:
+        cells = [cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True)]
+        yield f"    {'  '.join([first.ljust(widths[0]), *cells, last])}".rstrip()
+
+
+def _again(outcome: Outcome | None, history: str) -> list[str]:
+    command = "python -m pagegen.testing.check"
+    if not history:
+        return ["Nothing was recorded: the same again with --record FILE keeps the history."]
+    if outcome is None:
+        return []
+    cut = " Its end is missing: it grew too long." if outcome.cut else ""
+    return [
+        f"All requests are in {history}.{cut} To judge it again:",
+        f"  {command} --judge {history}",
+    ]
 
 
 def as_object(verdict: Verdict, outcome: Outcome | None = None) -> dict[str, Any]:

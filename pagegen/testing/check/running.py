@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final, Literal, TextIO
 
 from ...errors import ConfigError
@@ -32,6 +32,8 @@ Faults = Literal["none", "workers", "network", "all"]
 
 #: Seconds between two looks at what happened.
 TICK: Final = 0.25
+#: Seconds for which a store may not answer at first, on a machine that is busy.
+STARTS_WITHIN: Final = 1.0
 #: Requests after which a run ends, and bytes after which its history is not written any more.
 MAX_REQUESTS: Final = 20_000_000
 MAX_RECORD: Final = 2**30
@@ -49,13 +51,16 @@ class SetupError(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """A run: as long as it lasts, what is known so far; ``verdict`` comes at its end."""
+    """A run: as long as it lasts, what is known so far; ``verdict`` comes at its end. ``cut``: its
+    history was too long to be written to its end.
+    """
 
     terms: Terms
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     interrupted: bool = False
+    cut: bool = False
     verdict: Verdict | None = None
 
 
@@ -94,7 +99,7 @@ class _Run:
         if self._record is not None:
             write_events(self._record, events)
             if self._record.tell() > MAX_RECORD:
-                self._record = None
+                self._record, self.outcome.cut = None, True
         self.judge.add(events)
         self.outcome.counts = self.judge.counts
         self.outcome.seconds = monotonic() - self._began
@@ -245,10 +250,17 @@ def _try(store: str, own: Own, site: str) -> None:
         cache = open_cache(store, own.near, site=site, mistake=own.mistake)
     except ConfigError as error:
         raise SetupError(str(error)) from error
+    until = monotonic() + STARTS_WITHIN
     try:
-        step(cache.engine.store.read(None, ("check/start",)))
-    except Exception as error:
-        raise SetupError(f"the store does not answer: {error}") from error
+        while True:
+            try:
+                step(cache.engine.store.read(None, ("check/start",)))
+            except Exception as error:
+                if monotonic() > until:
+                    raise SetupError(f"the store does not answer: {error}") from error
+                sleep(TICK)
+            else:
+                return
     finally:
         cache.close()
 

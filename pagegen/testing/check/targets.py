@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from .events import Outcome
 from .sample.pages import told_by
-from .sample.site import BRIEF_SWR, BRIEF_TTL, ITEMS, LISTS, VISITORS
+from .sample.site import (
+    BRIEF_SWR,
+    BRIEF_TTL,
+    ITEMS,
+    LAG,
+    LAGGING,
+    LISTS,
+    SOFT,
+    SOFT_SWR,
+    VISITORS,
+)
 from .wire import Answer
 
 #: Seconds that a brief page may be older than its times say: its rendering, and how long a worker
 #: may stand still between that and the storing.
 SLACK: Final = 3.0
+#: Seconds between two writes of an item that needs quiet, on the average: longer than any hold-off,
+#: which memcached rounds up by as much as two seconds.
+QUIET: Final = {"soft": 1.0, "lagging": 2.5}
+#: Of so many clients one writes softly. It never gets a soft page of before, the others may.
+SOFTLY: Final = 4
+#: Share of the soft writes that wait for a hard one of the same item, and seconds for which.
+MEET: Final = 0.5
+MEETS_WITHIN: Final = 0.03
+#: Share of the writes that go for the item that was written last: what is rendered then is old
+#: before it is done.
+AGAIN: Final = 0.4
+#: Names of visitors of pages that are made for each of them.
+MANY: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +55,7 @@ class Ask:
     fields: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     version: int | None = None
+    hard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,8 @@ class Said:
     rendering: str = ""
     flaw: str = ""
     stranger: str = ""
+    soft: float = 0.0
+    lag: float = 0.0
 
 
 class Targets(Protocol):
@@ -51,13 +79,16 @@ class Targets(Protocol):
     #: Items by name, those that are asked for as often as the others.
     items: Sequence[str]
 
+    def to_write(self, random: Random, client: int) -> str:
+        """The item that this client writes next."""
+
     def page_of(self, item: str, random: Random) -> Ask:
         """Some page that tells the version of this item."""
 
     def any_page(self, item: str, random: Random) -> Ask:
         """Some page, of this item if it belongs to any."""
 
-    def write_of(self, item: str) -> Ask:
+    def write_of(self, item: str, client: int) -> Ask:
         """The next write of this item."""
 
     def read(self, ask: Ask, answer: Answer) -> Said:
@@ -67,21 +98,91 @@ class Targets(Protocol):
         """What came of a write that was answered, and the version that it made if that is known."""
 
 
+class Seldom:
+    """Items that are written now and then, each after about so many seconds. Thread-safe."""
+
+    def __init__(self, items: Sequence[int], seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._seconds = seconds
+        now = monotonic()
+        self._due = {str(n): now + place * 0.1 for place, n in enumerate(items)}
+
+    def due(self, random: Random) -> str | None:
+        """An item whose time has come; it counts as written then."""
+        now = monotonic()
+        with self._lock:
+            item = min(self._due, key=self._due.__getitem__)
+            if self._due[item] > now:
+                return None
+            self._due[item] = now + self._seconds * (0.5 + random.random())
+            return item
+
+
+class Meeting:
+    """Two clients that write the same item at one time. Nearly right is enough."""
+
+    def __init__(self) -> None:
+        self._item = ""
+        self._met = threading.Event()
+
+    def wait(self, item: str) -> None:
+        """Until somebody comes for the item, or nobody does."""
+        self._met.clear()
+        self._item = item
+        self._met.wait(MEETS_WITHIN)
+        self._item = ""
+
+    def come(self) -> str:
+        """The item that somebody waits with, if any."""
+        item, self._item = self._item, ""
+        if item:
+            self._met.set()
+        return item
+
+
 class SampleTargets:
     """The sample application's pages."""
 
     items: Sequence[str] = tuple(map(str, range(ITEMS)))
+    _kinds: Final = {
+        str(n): kind for kind, found in (("soft", SOFT), ("lagging", LAGGING)) for n in found
+    }
     _version: Final = re.compile(rb"([0-9]{1,15})(?:$| the store did not acknowledge)")
+
+    def __init__(self) -> None:
+        self._softly = Seldom(SOFT, QUIET["soft"])
+        self._lagging = Seldom(LAGGING, QUIET["lagging"])
+        self._meeting = Meeting()
+        self._last = self.items[0]
+
+    def to_write(self, random: Random, client: int) -> str:
+        """Those that are written seldom when their time has come, else any."""
+        if client % SOFTLY:
+            met: str | None = self._meeting.come()
+        else:
+            met = self._softly.due(random)
+            if met and random.random() < MEET:
+                self._meeting.wait(met)
+        if met := met or self._lagging.due(random):
+            return met
+        if random.random() >= AGAIN:
+            self._last = random.choice(self.items)
+        return self._last
 
     def detail_of(self, item: str) -> Ask:
         """The page of the item alone."""
-        return Ask("GET", f"/items/{item}", f"items/{item}", item)
+        kind = self._kinds.get(item, "items")
+        return Ask("GET", f"/{kind}/{item}", f"{kind}/{item}", item)
 
     def page_of(self, item: str, random: Random) -> Ask:
         """Of the item, of its visitor or of its list."""
         chance = random.random()
-        if chance < 0.6:
+        if chance < 0.5 or item in self._kinds:
             return self.detail_of(item)
+        if chance < 0.6:
+            whose = f"v{random.randrange(MANY)}"
+            fields = (("X-Visitor", whose),)
+            return Ask("GET", f"/personal/{item}", f"personal/{item} of {whose}", item, fields)
         if chance < 0.75:
             whose = random.choice(VISITORS)
             fields = (("X-Visitor", whose),)
@@ -91,16 +192,22 @@ class SampleTargets:
         return Ask("GET", target, f"lists/{number}/{start}-{end}", item)
 
     def any_page(self, item: str, random: Random) -> Ask:
-        """The same, or one of those that end by themselves."""
+        """The same, or one of those that end by themselves, are soft, or lag."""
         if item == self.items[-1]:  # the huge one is not asked for as often as the others
             item = random.choice(self.items)
-        if random.random() < 0.1:
+        chance = random.random()
+        if chance < 0.1 and item not in self._kinds:
             return Ask("GET", f"/brief/{item}", f"brief/{item}", item)
+        if chance > 0.8:
+            item = random.choice(tuple(self._kinds))
         return self.page_of(item, random)
 
-    def write_of(self, item: str) -> Ask:
+    def write_of(self, item: str, client: int) -> Ask:
         """A version more."""
-        return Ask("POST", f"/items/{item}", f"items/{item}", item)
+        if self._kinds.get(item) == "soft" and client % SOFTLY:
+            return Ask("POST", f"/items/{item}", f"items/{item}", item, hard=True)
+        page = self.detail_of(item)
+        return Ask("POST", page.target, page.page, item)
 
     def read(self, ask: Ask, answer: Answer) -> Said:
         """What a page tells by itself."""
@@ -111,10 +218,17 @@ class SampleTargets:
         if told.label != label:
             return Said(flaw=f"the page of {told.label}")
         kind = label.partition("/")[0]
-        stranger = "" if told.visitor == visitor else f"{told.visitor or 'nobody'}, not {visitor}"
-        bound = BRIEF_TTL + BRIEF_SWR + SLACK if kind == "brief" else 0.0
+        # A personal page is made for its visitor, or for nobody.
+        good = told.visitor == visitor or (kind == "personal" and not told.visitor)
         return Said(
-            told.versions, kind == "lists", told.made, bound, told.rendering, stranger=stranger
+            told.versions,
+            kind == "lists",
+            told.made,
+            BRIEF_TTL + BRIEF_SWR + SLACK if kind == "brief" else 0.0,
+            "" if kind in _NOT_KEPT else told.rendering,
+            stranger="" if good else f"{told.visitor or 'nobody'}, not {visitor}",
+            soft=SOFT_SWR if kind == "soft" else 0.0,
+            lag=LAG if kind == "lagging" else 0.0,
         )
 
     def written(self, ask: Ask, answer: Answer) -> tuple[Outcome, int | None]:
@@ -125,6 +239,8 @@ class SampleTargets:
         return "kept" if answer.status == 200 else "owed", int(version[1])
 
 
+#: Kinds of pages that are rendered again for each version, because they may not be stored.
+_NOT_KEPT: Final = ("personal", "lagging")
 #: Named groups of a pattern that finds several items in a page.
 _SEVERAL: Final = frozenset(("id", "version"))
 _STEP: Final = re.compile(r"\.([\w-]+)|\[([0-9]+)\]")
@@ -215,6 +331,10 @@ class YourTargets:
 
     any_page = page_of
 
+    def to_write(self, random: Random, client: int) -> str:
+        """Any item."""
+        return random.choice(self.items)
+
     def pages(self) -> list[Ask]:
         """All of them."""
         named = [
@@ -229,7 +349,7 @@ class YourTargets:
         """An item has this version already, so that writes must go on from there."""
         self._versions[item] = max(version, self._versions.get(item, 0))
 
-    def write_of(self, item: str) -> Ask:
+    def write_of(self, item: str, client: int) -> Ask:
         """To be called by one client at a time for each item."""
         version = None
         if "{version}" in self._body:

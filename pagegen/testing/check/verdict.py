@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias
 
+from .events import Read, Write, as_said
+
 #: Counter-examples that are kept of each promise; further ones are counted.
 MAX_EXAMPLES: Final = 5
 
@@ -44,22 +46,24 @@ State: TypeAlias = Literal["kept", "broken", "unchecked", "reported"]
 
 @dataclass(slots=True)
 class Finding:
-    """One promise: how often it was checked and found broken, with the first examples. What is not
-    ``judged`` is reported only.
+    """One promise: how often it was checked and found broken, with the first examples and the
+    requests that show each. What is not ``judged`` is reported only.
     """
 
     promise: Promise
     checks: int = 0
     broken: int = 0
     examples: list[str] = field(default_factory=list)
+    requests: list[tuple[Read | Write, ...]] = field(default_factory=list)
     note: str = ""
     judged: bool = True
 
-    def breach(self, example: str) -> None:
-        """Found broken, and how."""
+    def breach(self, example: str, *requests: Read | Write) -> None:
+        """Found broken, how, and what shows it: the requests in the order of their times."""
         self.broken += 1
         if len(self.examples) < MAX_EXAMPLES:
             self.examples.append(example)
+            self.requests.append(requests)
 
     @property
     def state(self) -> State:
@@ -73,10 +77,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All findings. ``needed``: promises without which a history says nothing."""
+    """All findings. ``needed``: promises without which a history says nothing. ``began``: when the
+    first request of the history was sent, in nanoseconds.
+    """
 
     findings: tuple[Finding, ...]
     needed: frozenset[Promise]
+    began: int = 0
 
     @property
     def state(self) -> State:
@@ -101,6 +108,7 @@ class Verdict:
                 "checks": finding.checks,
                 "broken": finding.broken,
                 "examples": finding.examples,
+                "requests": [[as_said(one) for one in shown] for shown in finding.requests],
                 **({"note": finding.note} if finding.note else {}),
             }
             for finding in self.findings

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextvars import Context
+from contextvars import Context, copy_context
 
 from ....asgi import PageCacheMiddleware
 from ....asgi.types import ASGIApp, Message, Receive, Scope, Send
 from ....errors import InvalidationError
-from .site import EARLY, OK, REFUSED, Site, dawdle, fields, names, parts
+from .site import EARLY, OK, REFUSED, Site, dawdle, fields, names, outside, parts, strips
 
 
 def build() -> ASGIApp:
@@ -19,40 +19,43 @@ def build() -> ASGIApp:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if scope["method"] == "POST":
-            status, told = await _write(site, parts(path)[1])
+            status, told = await _write(site, *parts(path))
             body = told.encode()
+            said = fields(body, path)
         else:
             visitor = dict(scope["headers"]).get(b"x-visitor", b"").decode()
-            status, body = OK, site.render(path, scope["query_string"].decode(), visitor)
-            await asyncio.sleep(dawdle())
-        said = [(name.lower().encode(), value.encode()) for name, value in fields(body, path)]
-        await send({"type": "http.response.start", "status": int(status[:3]), "headers": said})
+            status = OK
+            body, said = site.render(path, scope["query_string"].decode(), visitor)
+            await asyncio.sleep(dawdle(path))
+        head = [(name.lower().encode(), value.encode()) for name, value in said]
+        await send({"type": "http.response.start", "status": int(status[:3]), "headers": head})
         await send({"type": "http.response.body", "body": body})
 
-    return _signed(PageCacheMiddleware(application, cache=site.cache))
+    return _signed(PageCacheMiddleware(application, cache=site.cache), site.mistake)
 
 
-async def _write(site: Site, item: int) -> tuple[str, str]:
+async def _write(site: Site, kind: str, item: int) -> tuple[str, str]:
     if site.mistake == "early":
         # Outside of the request, or pagegen mends the mistake when the handler has ended.
-        await asyncio.create_task(_invalidate(site, item), context=Context())
+        await asyncio.create_task(_invalidate(site, kind, item), context=Context())
         await asyncio.sleep(EARLY)
         return OK, str(site.bump(item))
     version = site.bump(item)
     if site.mistake != "forgets":
         await asyncio.sleep(dawdle())
         try:
-            await _invalidate(site, item)
+            context = Context() if outside(kind) else copy_context()
+            await asyncio.create_task(_invalidate(site, kind, item), context=context)
         except InvalidationError as error:
             return REFUSED, f"{version} {error}"
     return OK, str(version)
 
 
-async def _invalidate(site: Site, item: int) -> None:
-    await site.cache.ainvalidate(*names(item))
+async def _invalidate(site: Site, kind: str, item: int) -> None:
+    await site.cache.ainvalidate(*names(item), soft=kind == "soft")
 
 
-def _signed(application: ASGIApp) -> ASGIApp:
+def _signed(application: ASGIApp, mistake: str) -> ASGIApp:
     """Say which process answers."""
 
     async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,8 +64,10 @@ def _signed(application: ASGIApp) -> ASGIApp:
 
         async def signed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                worker = (b"x-worker", str(os.getpid()).encode())
-                message = {**message, "headers": [*message["headers"], worker]}
+                said = [(name.decode(), value.decode()) for name, value in message["headers"]]
+                said = [*strips(mistake, said), ("x-worker", str(os.getpid()))]
+                head = [(name.encode(), value.encode()) for name, value in said]
+                message = {**message, "headers": head}
             await send(message)
 
         await application(scope, receive, signed)

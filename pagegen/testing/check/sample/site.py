@@ -5,8 +5,13 @@
 ``GET /lists/1?start=0&end=4``       several items; the namespace is found while rendering
 ``GET /mine/3``                      one item, a page for each visitor (``X-Visitor``)
 ``GET /brief/3``                     no namespace, a lifetime of a second
+``GET /personal/3``                  an item's page: of its odd versions private, so not to be kept
+``GET /soft/12``                     one item; others than the writer may get it old for a while
+``GET /lagging/15``                  one item, read from a copy of its row that is behind
 ``POST /items/3``                    the next version: commit, invalidate, answer with the version;
                                      503 when the store did not acknowledge
+``POST /soft/12``                    the same, invalidated softly
+``POST /lagging/15``                 the same, and the copy follows
 ===================================  ============================================================
 
 Everything comes from the environment: ``PAGEGEN_CHECK_STORE``, ``…_NEAR``, ``…_SITE``,
@@ -31,6 +36,9 @@ from ....identities import parse_source
 from .pages import Told, Versions, page
 
 ITEMS: Final = 12
+#: The items of soft and of lagging pages, which are written seldom: they need quiet.
+SOFT: Final = range(12, 15)
+LAGGING: Final = range(15, 18)
 LISTS: Final = 3
 VISITORS: Final = ("ann", "bob")
 #: Bytes of an item's page: those of items that follow each other, and of the last, which a
@@ -38,14 +46,26 @@ VISITORS: Final = ("ann", "bob")
 SIZES: Final = (200, 2_000, 20_000, 80_000)
 HUGE: Final = 600_000
 LIST_SIZE: Final = 3_000
-#: Seconds for which a handler dawdles at most, and how many of them do.
+#: Seconds for which a handler dawdles at most, and how many of them do; and the slowest of them.
 DAWDLE: Final = 0.008
 DAWDLERS: Final = 0.3
+SLOW: Final = 0.06
+SLOWEST: Final = 0.05
+#: Share of the hard invalidations that are called outside of the request, as by a job in a queue:
+#: pagegen does not repeat those when the handler has ended.
+OUTSIDE: Final = 0.5
 #: Seconds between a mistaken invalidation and the commit that should have come before it.
 EARLY: Final = 0.03
 #: Lifetime of brief pages, and their stale-while-revalidate, in seconds.
 BRIEF_TTL: Final = 1
 BRIEF_SWR: Final = 1
+#: Seconds for which others may get a page that was invalidated softly. Who renders it dawdles for
+#: up to twice as long now and then, so that not everybody finds the new page in time.
+SOFT_SWR: Final = 0.4
+#: Seconds that copies of rows may be behind, by the rule and in truth. A server that counts its
+#: milliseconds once for many commands lets a hold-off end a little early.
+LAG: Final = 1.0
+BEHIND: Final = 0.9 * LAG
 
 #: What can be wrong with an application, for seeing it found.
 MISTAKES: Final = {
@@ -53,6 +73,8 @@ MISTAKES: Final = {
     "forgets": "does not invalidate",
     "dict": "keeps rows in a dictionary of its process",
     "mixed": "serves one visitor's page to the other",
+    "lag": "does not say that its copies are behind",
+    "strips": "drops the cookie by which writers are known, as a proxy may",
 }
 OK, REFUSED = "200 OK", "503 Not Acknowledged"
 Fields = list[tuple[str, str]]
@@ -70,10 +92,14 @@ def rules(mistake: str = "") -> tuple[Rule, ...]:
         if mistake == "mixed"
         else {"share": ["visitor"]}
     )
+    behind: dict[str, Any] = {} if mistake == "lag" else {"replica_lag": LAG}
     return (
         Rule(path="/items/{n:int}", share="public", **item),
         Rule(path="/mine/{n:int}", **whose, **item),
         Rule(path="/brief/{n:int}", share="public", ttl=BRIEF_TTL, swr=BRIEF_SWR, own_url=False),
+        Rule(path="/personal/{n:int}", share="public", passthrough=["x-visitor"], **item),
+        Rule(path="/soft/{n:int}", share="public", soft=True, swr=SOFT_SWR, **item),
+        Rule(path="/lagging/{n:int}", share="public", **behind, **item),
         Rule(
             path="/lists/{k:int}", share="public", groups=True, own_url=False, ttl="1h",
             query=slices,
@@ -91,8 +117,9 @@ def open_cache(
     settings: dict[str, Any] = {"near": near} if near else {}
     who = Identity(name="visitor", sources=(parse_source("header:x-visitor"),))
     return PageCache(
-        rules(mistake), identities=[who], store=store, site=site, cache_status=True, **settings
-    )
+        rules(mistake), identities=[who], store=store, site=site, cache_status=True,
+        site_key=f"of the site {site}", **settings,
+    )  # fmt: skip
 
 
 def create(path: str | Path) -> None:
@@ -100,7 +127,10 @@ def create(path: str | Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("CREATE TABLE item (n INTEGER PRIMARY KEY, version INTEGER)")
-        database.executemany("INSERT INTO item VALUES (?, 0)", [(n,) for n in range(ITEMS)])
+        rows = [(n,) for n in range(LAGGING.stop)]
+        database.executemany("INSERT INTO item VALUES (?, 0)", rows)
+        database.execute("CREATE TABLE past (n INTEGER, at INTEGER, version INTEGER)")
+        database.execute("CREATE INDEX past_at ON past (n, at)")
     database.close()
 
 
@@ -126,10 +156,25 @@ class Rows:
         wanted = "".join(f",{item}," for item in items)
         return tuple((str(n), v) for n, v in self._connection().execute(query, (wanted,)))
 
+    def behind(self, item: int, seconds: float) -> Versions:
+        """The version that a copy has which is so far behind."""
+        query = "SELECT coalesce(max(version), 0) FROM past WHERE n = ? AND at <= ?"
+        at = monotonic_ns() - int(seconds * 1e9)
+        ((version,),) = self._connection().execute(query, (item, at)).fetchall()
+        return ((str(item), int(version)),)
+
     def bump(self, item: int) -> int:
         """Give an item its next version; it is committed when this returns."""
         query = "UPDATE item SET version = version + 1 WHERE n = ? RETURNING version"
-        ((version,),) = self._connection().execute(query, (item,)).fetchall()
+        connection = self._connection()
+        if item not in LAGGING:
+            ((version,),) = connection.execute(query, (item,)).fetchall()
+            return int(version)
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            ((version,),) = connection.execute(query, (item,)).fetchall()
+            row = (item, monotonic_ns(), version)
+            connection.execute("INSERT INTO past VALUES (?, ?, ?)", row)
         return int(version)
 
 
@@ -149,8 +194,8 @@ class Site:
         self._number = count()
         self._by_hand: dict[int, int] = {}
 
-    def render(self, path: str, query: str, visitor: str) -> bytes:
-        """The page of a path."""
+    def render(self, path: str, query: str, visitor: str) -> tuple[bytes, Fields]:
+        """The page of a path, and the fields of its response."""
         made = monotonic_ns()
         kind, number = parts(path)
         label, items, size = f"{kind}/{number}", [number], SIZES[number % len(SIZES)]
@@ -161,10 +206,20 @@ class Site:
             label, size = f"{label}/{start}-{end}", LIST_SIZE
         elif number == ITEMS - 1:
             size = HUGE
-        versions = () if kind == "brief" else self._versions(items)
-        whose = visitor if kind == "mine" else ""
+        versions = self._told(kind, items)
+        alone = kind == "personal" and versions[0][1] % 2 == 1
+        whose = visitor if alone or kind == "mine" else ""
         told = Told(versions, label, whose, made, f"{os.getpid()}-{next(self._number)}")
-        return page(told, min(size, 2_000) if kind in ("mine", "brief") else size)
+        body = page(told, size if kind in ("items", "lists") else min(size, 2_000))
+        more = [("Cache-Control", "private")] if alone else []
+        return body, [*fields(body, path), *more]
+
+    def _told(self, kind: str, items: list[int]) -> Versions:
+        if kind == "brief":
+            return ()
+        if kind == "lagging":
+            return self.rows.behind(items[0], BEHIND * random())  # noqa: S311 - no secret
+        return self._versions(items)
 
     def _versions(self, items: list[int]) -> Versions:
         if self.mistake != "dict":
@@ -182,15 +237,32 @@ class Site:
         return version
 
 
-def names(item: int) -> tuple[str, str]:
+def names(item: int) -> tuple[str, ...]:
     """The namespaces that a write of an item invalidates."""
-    return f"item:{item}", f"list:{item % LISTS}"
+    return (f"item:{item}", f"list:{item % LISTS}") if item < ITEMS else (f"item:{item}",)
 
 
-def dawdle() -> float:
+def strips(mistake: str, said: Fields) -> Fields:
+    """The fields of an answer, without cookies if that is the mistake."""
+    if mistake != "strips":
+        return said
+    return [(name, value) for name, value in said if name.lower() != "set-cookie"]
+
+
+def dawdle(path: str = "") -> float:
     """Seconds to dawdle for: mostly none."""
-    lazy = random() < DAWDLERS  # noqa: S311 - no secret
-    return random() * DAWDLE if lazy else 0.0  # noqa: S311
+    chance = random()  # noqa: S311 - no secret
+    if chance > DAWDLERS:
+        return 0.0
+    most = SLOW if chance < SLOWEST else DAWDLE
+    return random() * (2 * SOFT_SWR if path.startswith("/soft/") else most)  # noqa: S311
+
+
+def outside(kind: str) -> bool:
+    """Whether a write is forgotten outside of its request. Soft ones are not: their client would
+    get no cookie.
+    """
+    return kind != "soft" and random() < OUTSIDE  # noqa: S311
 
 
 def parts(path: str) -> tuple[str, int]:
