@@ -90,14 +90,14 @@ class Admission:
 
         ``old``: the stored page that the body is from, whose namespaces it keeps.
         """
-        hurry = self._state.stopwatch(ticket.spent)
-        refusal = await self._refusal_of_whole(ticket, head, len(body), old, hurry)
-        if refusal is not None:
-            return await self.abandon(ticket, refusal)
         if not ticket.stores and (ticket.flight is None or not ticket.flight.followers):
             # Nobody else gets it: the client may have it as the application made it.
             self._state.settle(ticket, Outcome.DECLINED)
             return Refused(Refusal.STORE)
+        hurry = self._state.stopwatch(ticket.spent)
+        refusal = await self._refusal_of_whole(ticket, head, len(body), old, hurry)
+        if refusal is not None:
+            return await self.abandon(ticket, refusal)
         now = self._sources.now()
         target, names = self._target(ticket, head)
         page = stored_response(target, ticket, head, body, now, coded)

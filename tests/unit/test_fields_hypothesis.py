@@ -82,8 +82,9 @@ LENGTH, TIMES = 2048, 16
 
 
 def _grows_linearly(parser: Callable[[str], Any], head: str, unit: str, tail: str) -> bool:
-    """Whether sixteen times the text is clearly less than 256 times the work, though the machine may
-    have much else to do.
+    """Whether sixteen times the text is clearly less than 256 times the work.
+
+    Clearly also on a machine that has much else to do.
     """
     short, long = (head + unit * (size // len(unit)) + tail for size in (LENGTH, TIMES * LENGTH))
     # One beside the other, and again: the machine is not equally fast all the time.

@@ -151,6 +151,8 @@ SELECTIONS = [
               (tag('W/"a"'), modified(AT)), True),
     Selection("4.3.4-7-kind2", "§4.3.4", "a date that differs", (modified(AT),),
               (tag('W/"a"'), modified(AFTER)), False),
+    Selection("4.3.4-7-kind3", "§4.3.4", "a weak tag alone, where there was none",
+              (modified(AT),), (tag('W/"a"'),), False),
     Selection("4.3.4-7-other", "§4.3.4", "nothing to compare", (tag('"a"'),), (modified(AT),),
               False),
     Selection("4.3.4-7-text", "lenient", "misspelled alike", (tag("a"),), (tag("a"),), True),

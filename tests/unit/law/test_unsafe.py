@@ -189,7 +189,7 @@ def test_the_safe_methods_are_those_of_the_registry_that_frameworks_know() -> No
     assert set(expect.split()) == SAFE_METHODS
 
 
-LEFT = Invalidates(path="/w", namespaces=["a", "b"], soft=True)
+LEFT = Invalidates(path="/w", namespaces=["a", "b", "url:x"], soft=True)
 TAKEN = Invalidates(path="/w", namespaces=["b", "c"])
 WRITE = ("POST", "/w")
 

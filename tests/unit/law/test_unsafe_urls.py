@@ -238,6 +238,14 @@ RULES = [
         {"path": "/items/./x/../7"},
     ),
     Rule(
+        "both-odd",
+        "design §2",
+        "half repaired too",
+        (),
+        ("/items//./7", "/items/./7", "/items/7", "/items/7/"),
+        {"path": "/items//./7"},
+    ),
+    Rule(
         "head",
         "9111 §4.4-2",
         "where HEAD alone is cached",
