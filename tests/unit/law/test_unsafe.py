@@ -243,9 +243,9 @@ def test_an_entry_of_other_methods_hides_none_behind_it() -> None:
         Invalidates(path="/items/{id}", namespaces=["item:{id}"], methods=["PUT"]),
         Invalidates(path="/items/**", namespaces=["items"], methods=["DELETE"]),
     )
-    assert answered("DELETE", "/items/7", ResponseHead(200, ()), RuleBook((), entries)) == (
-        "items",
-    )
+    book = RuleBook((), entries)
+    for method, name in (("PUT", "item:7"), ("DELETE", "items")):
+        assert answered(method, "/items/7", ResponseHead(200, ()), book) == (name,)
 
 
 @pytest.mark.parametrize(("count", "length"), [(32, 32), (1, 512), (256, 32), (4096, 40)], ids=str)
