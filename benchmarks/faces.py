@@ -39,7 +39,7 @@ RULE: Final = Rule(
 #: Nanoseconds that a batch takes: without a server, with one, and with many tasks at one time.
 _LOCAL_NS, _WAITING_NS, _MANY_NS = 300_000, 1_500_000, 5_000_000
 #: Counters of requests that were no hits.
-_NO_HITS: Final = ("store-failed", "forward", "wait", "stale", "bypass")
+_NO_HITS: Final = ("forward", "wait", "stale", "bypass")
 # What is compared: with the page from the store, and with the page from the near store.
 BARE, HIT, TOKENS, NEAR_HIT = "bare get", "hit", "tokens", "near hit"
 

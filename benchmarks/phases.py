@@ -11,8 +11,8 @@ from typing import Any, Final
 from pagegen import PageCache, planning
 from pagegen.asgi import requests as asgi_requests
 from pagegen.asgi.responses import send_hit as asgi_send_hit
+from pagegen.boarding import Boarding
 from pagegen.law import reuse
-from pagegen.looking import LookUp
 from pagegen.messages import Request, StoredResponse
 from pagegen.planning import Planner
 from pagegen.stepping import step
@@ -105,7 +105,7 @@ def steps(p: Parts) -> list[Case]:
     """The steps of a hit, in order."""
     read, context, request, plan = _reader(p.front), p.context, p.request, p.plan
     store, planner = p.cache.engine.store, planner_of(p.cache)
-    verdicts = LookUp(p.cache.engine._state, store)
+    verdicts = Boarding(p.cache.engine._state, store)
     page, key, tokens, now = p.page, plan.key, p.tokens, time()
     slot, names = plan.slot, plan.namespaces
     return [
@@ -113,7 +113,7 @@ def steps(p: Parts) -> list[Case]:
         Case("plan, target remembered", nothing, lambda: planner.plan(request)),
         Case("read the store", nothing_awaited, lambda: step(store.read(slot, names))),
         Case("judge the page", nothing, lambda: reuse.fitness(page, key, tokens, now)),
-        Case("count, make the verdict", nothing, lambda: verdicts._hit(page, now)),
+        Case("count, make the verdict", nothing, lambda: verdicts.hit(page, now)),
         Case("make and send the response", *_sending(p)),
     ]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import floor
 
 from .exchange import current
-from .flights import Outcome
+from .flights import OVERDUE, Outcome
 from .law import reuse, storing
 from .law.reuse import Fitness
 from .law.storing import Refusal
@@ -89,7 +89,10 @@ class Boarding:
             return self._serve(look) or self.take_turn(ticket, look.resource, look.after)
         flight, leads = ticket.flight, ticket.flight is not None
         if not leads:
-            flight, leads = self._flights.join(ticket.plan.slot, ticket.generation, ticket.sequence)
+            limit = self._patience if self._is_over(look.after) else OVERDUE
+            flight, leads = self._flights.join(
+                ticket.plan.slot, ticket.generation, ticket.sequence, limit
+            )
         if leads:
             ticket.flight = flight
             # A page that was refused a moment ago is not refreshed at every request.
@@ -104,9 +107,9 @@ class Boarding:
         if flight is None:
             self._counters.count("bench-full")
             return self.forward(ticket)
-        deadline = self._deadline(look.after)
         self._counters.count("wait")
-        return Wait(flight, look.resource, deadline, deadline, ticket.sequence)
+        deadline, again = self._patient(look.after)
+        return Wait(flight, look.resource, deadline, deadline, ticket.sequence, again=again)
 
     def _alone(self, ticket: Ticket, look: Look) -> Verdict | None:
         """What needs no flight, or must not wait for one; None where there has to be one."""
@@ -121,7 +124,7 @@ class Boarding:
             return self._serve(look)
         if after is None or after.ticket is not None:
             return None
-        if self._sources.monotonic() >= after.deadline:
+        if after.again and self._is_over(after):
             return self.forward(ticket)
         page = self._rescued(ticket, after)
         return None if page is None else self._state.stale(page, None)
@@ -155,6 +158,8 @@ class Boarding:
             await self.give_back(ticket)
             raise
         ticket.spent = self._sources.monotonic() - began
+        if ticket.flight is not None:
+            self._flights.restart(ticket.flight)
         return self._serve(look, ticket) or self.forward(ticket)
 
     async def _elsewhere(self, ticket: Ticket, look: Look) -> Verdict | None:
@@ -163,6 +168,8 @@ class Boarding:
         Raises what the store raises.
         """
         after, leasing, page = look.after, self._state.leasing, look.found.page
+        if self._is_over(after):
+            return None  # whoever has the lease is slow, or dead
         if after is not None:
             mark = await leasing.marked(self._store, ticket.plan, self._sources.now())
             if mark is Mark.REFUSED:
@@ -176,15 +183,16 @@ class Boarding:
             leasing.note_elsewhere(ticket.plan.slot)
             self._state.settle(ticket, Outcome.DECLINED)
             return self._serve(look)
-        now, deadline, flight = self._sources.monotonic(), self._deadline(after), ticket.flight
-        if look.asked.demands or now >= deadline or flight is None or not self._flights.sit():
+        flight = ticket.flight
+        if look.asked.demands or flight is None or not self._flights.sit():
             return None
+        now, (deadline, again) = self._sources.monotonic(), self._patient(after)
         before = after.pause if after is not None else 0.0
         if not before:
             self._counters.count("wait")
         pause = min(LONGEST_PAUSE, before * GROWTH) or FIRST_PAUSE
         until = min(deadline, now + pause)
-        return Wait(flight, look.resource, deadline, until, None, ticket, pause)
+        return Wait(flight, look.resource, deadline, until, None, ticket, pause, again)
 
     async def _landed(self, ticket: Ticket, look: Look) -> Verdict | None:
         """After getting the lock, look again: somebody may have stored the page between our read
@@ -230,18 +238,18 @@ class Boarding:
         """Share a rendering that has not begun yet: for what may not be stored, or whose tokens
         nobody knows.
         """
-        deadline = self._deadline(after)
-        if after is not None and self._sources.monotonic() >= deadline:
+        if after is not None and after.again and self._is_over(after):
             return self.forward(ticket)
+        deadline, again = self._patient(after)
         turn = self._flights.take_turn(ticket.plan.slot)
         if turn.flight is not None and not turn.leads:
             self._counters.count("wait")
-            return Wait(turn.flight, resource, deadline, deadline)
+            return Wait(turn.flight, resource, deadline, deadline, again=again)
         ticket.flight = turn.flight
         if turn.before is None:
             return self.forward(ticket)
         self._counters.count("wait")
-        return Wait(turn.before, resource, deadline, deadline, ticket=ticket)
+        return Wait(turn.before, resource, deadline, deadline, ticket=ticket, again=again)
 
     def begin_turn(self, ticket: Ticket) -> Verdict:
         """The rendering before this one has ended, or patience with it."""
@@ -283,8 +291,19 @@ class Boarding:
     def _serve_or_forward(self, ticket: Ticket, look: Look) -> Verdict:
         return self._serve(look) or self.forward(ticket)
 
-    def _deadline(self, after: Wait | None) -> float:
-        return after.deadline if after else self._sources.monotonic() + self._patience
+    def _is_over(self, after: Wait | None) -> bool:
+        """Whether a request has waited for as long as it may."""
+        return after is not None and self._sources.monotonic() >= after.deadline
+
+    def _patient(self, after: Wait | None) -> tuple[float, bool]:
+        """Until when a request waits, and whether that is for the second time.
+
+        All who wait for one rendering lose patience at about the same time. One of them renders
+        then, and the others wait for that: on their own they would not be served any earlier.
+        """
+        if after is not None and not self._is_over(after):
+            return after.deadline, after.again
+        return self._sources.monotonic() + self._patience, after is not None
 
 
 def _in_vain(page: StoredResponse, ticket: Ticket) -> bool:

@@ -53,7 +53,8 @@ class Settings:
         server, or ``"auto"``: send it unless the server adds one of its own.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
         Context, which name a request and not a page.
-    max_wait: how long a request waits for another one that renders its page (nginx: 5 s).
+    max_wait: how long a request waits for another one that renders its page (nginx: 5 s). Then one
+        of those who wait begins anew, and the others wait for that, once more.
     max_waiters: requests of this process that may wait at one time; the others forward themselves.
     leases: whether processes that share the store also wait for each other's rendering; else each
         renders a page once.

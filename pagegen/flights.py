@@ -119,9 +119,14 @@ class Flights:
         self._lock = fork_safe_lock(self)
 
     def join(
-        self, slot: bytes, generation: tuple[bytes, ...], sequence: bytes | None = None
+        self,
+        slot: bytes,
+        generation: tuple[bytes, ...],
+        sequence: bytes | None = None,
+        limit: float = OVERDUE,
     ) -> tuple[Flight | None, bool]:
-        """The flight of this page and whether the caller leads it, with its ``sequence``.
+        """The flight of this page and whether the caller leads it, with its ``sequence``. One that
+        has been in the air for ``limit`` seconds is taken to be lost: the caller begins anew.
 
         ``(None, True)``: lead without followers, because the page was refused a moment ago.
         ``(None, False)``: too many wait already.
@@ -132,13 +137,17 @@ class Flights:
             if self._is_apart(slot, now):
                 return None, True
             flight = self._flying.get(key)
-            if flight is None or now - flight.started > OVERDUE:
+            if flight is None or now - flight.started >= limit:
                 flight = self._flying[key] = Flight(key, now, sequence)
                 return flight, True
             if self._waiting >= self._max_waiters:
                 return None, False
             self._waiting += 1
             return flight, False
+
+    def restart(self, flight: Flight) -> None:
+        """Who has led a flight without rendering begins to."""
+        flight.started = self._now()
 
     def take_turn(self, slot: bytes) -> Turn:
         """A place in the turns of a slot: in a rendering that has not begun yet."""
@@ -258,9 +267,15 @@ class Flights:
         return True
 
     def _end(self, flight: Flight, result: StoredResponse | Outcome) -> None:
+        ended = [flight]
         with self._lock:
-            if self._flying.get(flight.key) is flight:
+            flying = self._flying.get(flight.key)
+            if flying is flight:
                 del self._flying[flight.key]
-            if flight.future.done():
-                return
-        flight.future.set_result(result)
+            elif flying is not None and isinstance(result, StoredResponse) and not flying.is_turn:
+                # It was taken to be lost, and has landed all the same.
+                del self._flying[flight.key]
+                ended.append(flying)
+            ended = [each for each in ended if not each.future.done()]
+        for each in ended:
+            each.future.set_result(result)

@@ -27,12 +27,12 @@ from .variants import Marking, marker, marking_of
 from .verdicts import Plan, Ticket
 
 #: A lease lasts this many times what the rendering took the last time, between these bounds
-#: (seconds). Where nobody knows it lasts FIRST_TERM, as long as a flight of one process may last
-#: (nginx proxy_cache_lock_age: 5 s). Patience mostly ends before, and who forwards then stores.
+#: (seconds). Where nobody knows it lasts FIRST_TERM: less than patience, so that those who wait for
+#: the dead need not all render (nginx proxy_cache_lock_age: 5 s).
 FACTOR: Final = 4.0
 SHORTEST_TERM: Final = 1.0
 LONGEST_TERM: Final = 60.0
-FIRST_TERM: Final = 15.0
+FIRST_TERM: Final = 4.0
 #: Seconds for which a mark holds.
 MARKED_FOR: Final = 10.0
 #: Seconds between two looks of who waits for another process: the first pause, the factor by which

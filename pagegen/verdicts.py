@@ -161,6 +161,7 @@ class Wait:
 
     deadline: when this request's patience ends; monotonic seconds, as ``until``.
     sequence: what this request read of the register (:mod:`pagegen.groups`).
+    again: its patience was over once, and somebody else began anew then.
     ticket: of who leads others of this process, and waits for another process, or its turn.
     pause: seconds that a wait for another process takes until the next look.
     """
@@ -172,6 +173,7 @@ class Wait:
     sequence: bytes | None = None
     ticket: Ticket | None = None
     pause: float = 0.0
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,12 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from pagegen.testing import explorer
 from pagegen.testing.explorer import PROMISES
 from tests.docs.pages import ROOT, code, prose, rows, section, text
+from tests.explorer.faulty import FAULTS
+from tests.explorer.test_stores import FIT
+from tests.explorer.thorough import BOUNDS
 
 CONTRACT: Final = "docs/explanation/consistency.md"
 HERD: Final = "docs/explanation/never-a-herd.md"
@@ -29,8 +33,8 @@ class Row(NamedTuple):
 
 def _rows() -> Iterator[Row]:
     for page in (CONTRACT, HERD):
-        for promise, explorer, tests in rows(section(page, CAUGHT)):
-            yield Row(page, promise, tuple(code(explorer)), tests)
+        for promise, explored, tests in rows(section(page, CAUGHT)):
+            yield Row(page, promise, tuple(code(explored)), tests)
 
 
 ROWS: Final = tuple(_rows())
@@ -88,3 +92,19 @@ def test_test_names_in_the_text_are_in_the_tables() -> None:
     for page in (CONTRACT, HERD):
         outside = text(page).replace(section(page, CAUGHT), "")
         assert not re.findall(r"`test_\w+`", outside)
+
+
+def test_what_the_explorer_holds_is_as_much_as_the_contract_says() -> None:
+    said = section(CONTRACT, "How far the explorer looks")
+    assert f"It has {len(BOUNDS)} worlds" in said
+    assert f"{len(FIT)} of the worlds on LMDB, Redis and memcached" in said
+    assert len(FAULTS) == 15
+    assert "[Fifteen variants]" in said
+    assert len(PROMISES) == 10
+    assert "ten promises" in section(CONTRACT, CAUGHT).replace("\n", " ")
+
+
+def test_every_public_name_of_the_explorer_is_listed_and_no_other() -> None:
+    part = section("docs/reference/python-api.md", "`pagegen.testing.explorer`")
+    listed = {re.match(r"\w+", name)[0] for row in rows(part) for name in code(row[0])}  # type: ignore[index]
+    assert listed == set(explorer.__all__)

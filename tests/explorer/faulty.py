@@ -11,7 +11,7 @@ from typing import Any
 
 from pagegen.admitting import Admission
 from pagegen.errors import StoreError
-from pagegen.flights import Flights
+from pagegen.flights import OVERDUE, Flights
 from pagegen.messages import StoredResponse
 from pagegen.stores import MemoryStore
 from pagegen.stores.base import Reading, Store
@@ -175,8 +175,8 @@ def constant_token(world: World) -> None:
 class _BySlot(Flights):
     """Requests wait for each other on equal slot, whatever tokens they read."""
 
-    def join(self, slot: bytes, generation: tuple[bytes, ...], sequence: Any = None) -> Any:
-        return super().join(slot, (), sequence)
+    def join(self, slot: bytes, generation: Any, sequence: Any = None, limit: Any = OVERDUE) -> Any:
+        return super().join(slot, (), sequence, limit)
 
 
 def collapse_by_slot(world: World) -> None:

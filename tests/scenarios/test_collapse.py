@@ -282,3 +282,64 @@ def test_who_read_before_a_flight_landed_looks_again_before_it_leads(
         store.may_go_on.set()
         assert slow.result(PATIENCE).trace == "hit"
     assert stage.renders == 1
+
+
+class Slow:
+    """A handler that counts who is inside, and lets each out by itself."""
+
+    def __init__(self) -> None:
+        self.inside: list[threading.Event] = []
+
+    def __call__(self, seen: Seen) -> str:
+        mine = threading.Event()
+        self.inside.append(mine)
+        number = len(self.inside)
+        assert mine.wait(PATIENCE)
+        return f"page {number}"
+
+
+def test_when_patience_is_over_one_begins_anew_and_the_others_wait_for_that(
+    scenario: MakeScenario,
+) -> None:
+    """Whoever renders may be dead. A crowd on its own would not be served any earlier."""
+    stage = scenario(PAGE, max_wait="1.5s")
+    slow = stage.handler = Slow()
+    with ThreadPoolExecutor(CROWD) as pool:
+        answers = crowd(stage, pool, 16)
+        until(lambda: len(slow.inside) == 2)
+        until(lambda: waiting(stage) == 14)
+        slow.inside[1].set()
+        until(lambda: sum(answer.done() for answer in answers) == 15)
+        slow.inside[0].set()
+        texts = sorted(answer.result(PATIENCE).text for answer in answers)
+    assert texts == ["page 1"] + ["page 2"] * 15
+    assert stage.renders == 2
+
+
+def test_who_was_taken_for_lost_and_lands_serves_all_who_wait(scenario: MakeScenario) -> None:
+    stage = scenario(PAGE, max_wait="1.5s")
+    slow = stage.handler = Slow()
+    with ThreadPoolExecutor(CROWD) as pool:
+        answers = crowd(stage, pool, 16)
+        until(lambda: len(slow.inside) == 2)
+        until(lambda: waiting(stage) == 14)
+        slow.inside[0].set()
+        until(lambda: sum(answer.done() for answer in answers) == 15)
+        slow.inside[1].set()
+        texts = sorted(answer.result(PATIENCE).text for answer in answers)
+    assert texts == ["page 1"] * 15 + ["page 2"]
+    assert stage.renders == 2
+
+
+def test_patience_is_over_twice_at_most(scenario: MakeScenario) -> None:
+    """Then everybody renders alone: nobody waits for ever on pages that never end."""
+    stage = scenario(PAGE, max_wait="0.1s")
+    slow = stage.handler = Slow()
+    with ThreadPoolExecutor(CROWD) as pool:
+        answers = crowd(stage, pool, 6)
+        until(lambda: len(slow.inside) == 6)
+        for event in slow.inside:
+            event.set()
+        for answer in answers:
+            answer.result(PATIENCE)
+    assert (stage.renders, waiting(stage)) == (6, 0)

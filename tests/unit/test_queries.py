@@ -112,6 +112,9 @@ def test_undeclared_parameters_are_taken_out_where_the_rule_says_so() -> None:
     assert text("x=1&start=3&=5&y=;", DROPPING) is None
     assert text("x=1&start=3&=5", DROPPING) == "start=3&end=20&sort=name&all=0"
     assert text("start=x&y=1", DROPPING) is None
+    # What is dropped counts towards the length: nobody reads on to see that.
+    assert text(f"x={'a' * (MAX_LENGTH - 2)}", DROPPING) == DEFAULTS
+    assert text(f"x={'a' * (MAX_LENGTH - 1)}", DROPPING) is None
 
 
 @pytest.mark.parametrize("name", ["utm_source", "utm_", "fbclid", "ref", "src_x", "src_"])

@@ -58,6 +58,7 @@ RULES = [
     Rule("no-member", "9110 §5.6.1.2", "none but these", "accept-encoding", ("", " , "), True),
     Rule("media-case", "9110 §8.3.1", "types have no case", "accept", ("A/B", "a/b"), True),
     Rule("parameter-case", "9110 §5.6.6", "nor parameters", "accept", ("a/b;V=1", "a/b;v=1"), True),
+    Rule("values", "9110 §12.5.1", "each counts", "accept", ("a/b;v=1;w=2", "a/b;w=2"), False),
     Rule("value-case", "9110 §5.6.6", "values may have", "accept", ("a/b;v=X", "a/b;v=x"), False),
     Rule("coding-case", "9110 §8.4.1", "codings have none", "accept-encoding", ("BR", "br"), True),
     Rule("tag-case", "9110 §8.5.1", "nor tags", "accept-language", ("de-AT", "DE-at"), True),
