@@ -8,7 +8,7 @@ VENV   ?= .venv
 PORT   ?= 8000
 BIN    := $(VENV)/bin
 
-.PHONY: demo test coverage explore lint bench clean
+.PHONY: demo test coverage explore mutants lint bench clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m demo_app --port $(PORT)
@@ -27,6 +27,14 @@ coverage: $(VENV)/.test parts
 # As many interleavings of the real engine as ten minutes hold, instead of those in `make test`.
 explore: $(VENV)/.test parts
 	@PAGEGEN_EXPLORER_SECONDS=600 $(BIN)/python -m pytest tests/explorer/test_worlds.py -rP
+
+# Groups are law and engine. The tool is in no extra but its own: it is wanted once in a while.
+MUTANTS ?= law
+mutants: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[mutants]"
+	@rm -rf mutants
+	@$(BIN)/python -m tests.mutants $(MUTANTS) run --max-children 2
+	@$(BIN)/python -m tests.mutants $(MUTANTS) results
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
@@ -73,4 +81,4 @@ parts:
 	exit 1
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build mutants

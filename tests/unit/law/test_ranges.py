@@ -284,6 +284,9 @@ class Whole(NamedTuple):
 
 
 WHOLE = [
+    Whole(
+        "none", "§14.2", "no part was asked for", Request("GET", "http", "", "/", None, "", {}, {})
+    ),
     Whole("head", "§14.2", "only GET has ranges", ask("bytes=0-1", "HEAD")),
     Whole("203", "design", "only of a 200", ask("bytes=0-1"), page(status=203)),
     Whole("404", "§14.2", "never of an error", ask("bytes=0-1"), page(status=404)),
