@@ -93,7 +93,7 @@ class Admission:
         if not ticket.stores and (ticket.flight is None or not ticket.flight.followers):
             # Nobody else gets it: the client may have it as the application made it.
             self._state.settle(ticket, Outcome.DECLINED)
-            return Refused(Refusal.STORE)
+            return Refused(None)
         hurry = self._state.stopwatch(ticket.spent)
         refusal = await self._refusal_of_whole(ticket, head, len(body), old, hurry)
         if refusal is not None:
@@ -243,7 +243,8 @@ class Admission:
             await self._drop(ticket)
         page = stored_response(ticket.plan, ticket, updated, old.body, self._sources.now())
         withheld = storing.withheld_fields(updated)
-        return Admitted(page, outcome.refusal, withheld=withheld + storing.cookies_set(head))
+        withheld += storing.cookies_set(head)
+        return Admitted(page, outcome.refusal, kept=False, withheld=withheld)
 
     async def consult(self, ticket: Ticket, head: ResponseHead) -> None:
         """Use the answer to a HEAD for the page that a GET would get (RFC 9111 §4.3.5).

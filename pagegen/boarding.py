@@ -4,7 +4,7 @@ for another process, takes its turn, or goes alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import floor
 
 from .exchange import current
@@ -12,57 +12,14 @@ from .flights import OVERDUE, Outcome
 from .law import reuse, storing
 from .law.reuse import Fitness
 from .law.storing import Refusal
-from .law.wishes import Wishes
 from .leasing import FIRST_PAUSE, GROWTH, LONGEST_PAUSE, Mark
-from .messages import Request, ResponseHead, StoredResponse
-from .reading import Found
+from .look import Look
+from .messages import ResponseHead, StoredResponse
 from .state import State
 from .stores.base import Store
 from .verdicts import Forward, Hit, Plan, Stale, Ticket, Verdict, Wait
 
 _PERSONAL = (Refusal.AUTHORIZATION, Refusal.COOKIE, Refusal.PERSONAL)
-
-
-@dataclass(slots=True, eq=False)
-class Look:
-    """One look: what was asked, what the store had, and what that is worth.
-
-    began: when it began, and landings: how many flights had landed by then.
-    usable: a page that may be served while one refresh runs behind it. since: when a soft
-    invalidation made it old; seconds since the epoch.
-    """
-
-    request: Request
-    resource: Plan
-    found: Found
-    fitness: Fitness
-    asked: Wishes
-    after: Wait | None
-    began: float
-    landings: int
-    usable: StoredResponse | None = None
-    since: float | None = None
-
-    @property
-    def expired(self) -> StoredResponse | None:
-        """The page, where it is over its lifetime and nothing worse."""
-        return self.found.page if self.fitness is Fitness.EXPIRED else None
-
-    @property
-    def early(self) -> bool:
-        """Whether the page is fresh, and is renewed before its lifetime ends."""
-        return self.fitness is Fitness.FRESH and self.usable is not None
-
-    @property
-    def demanded(self) -> bool:
-        """Whether the page is fresh, and the request wants the application asked all the same."""
-        return self.fitness is Fitness.FRESH and self.usable is None
-
-    @property
-    def current(self) -> StoredResponse | None:
-        """The page, if no namespace of it was forgotten: the application may find it good."""
-        usable = self.fitness in (Fitness.EXPIRED, Fitness.FRESH)
-        return self.found.page if usable else None
 
 
 class Boarding:
@@ -87,18 +44,18 @@ class Boarding:
             return alone
         if not ticket.stores:
             return self._serve(look) or self.take_turn(ticket, look.resource, look.after)
-        flight, leads = ticket.flight, ticket.flight is not None
-        if not leads:
-            limit = self._patience if self._is_over(look.after) else OVERDUE
-            flight, leads = self._flights.join(
-                ticket.plan.slot, ticket.generation, ticket.sequence, limit
-            )
+        if ticket.flight is not None:
+            return await self._lead(ticket, look)
+        limit = self._patience if self._is_over(look.after) else OVERDUE
+        flight, leads = self._flights.join(
+            ticket.plan.slot, ticket.generation, ticket.sequence, limit
+        )
         if leads:
+            if flight is None:
+                # A page that was refused a moment ago is not refreshed at every request.
+                return self._serve_or_forward(ticket, look)
             ticket.flight = flight
-            # A page that was refused a moment ago is not refreshed at every request.
-            return (
-                await self._lead(ticket, look) if flight else self._serve_or_forward(ticket, look)
-            )
+            return await self._lead(ticket, look)
         if look.usable or look.asked.demands:
             # Whoever wants the application asked does not wait for what was asked before.
             if flight is not None:
@@ -119,8 +76,11 @@ class Boarding:
         exchange = current(self._state.realm)
         if exchange is not None and exchange.leading == place:
             return self._serve(look) if look.early else self.forward(ticket)
-        elsewhere = self._leases and self._state.leasing.is_elsewhere(place)
-        if usable and (elsewhere or self._flights.stumbled(place) or _in_vain(usable, ticket)):
+        if usable is not None and (
+            (self._leases and self._state.leasing.is_elsewhere(place))
+            or self._flights.stumbled(place)
+            or _in_vain(usable, ticket)
+        ):
             return self._serve(look)
         if after is None or after.ticket is not None:
             return None
@@ -148,7 +108,7 @@ class Boarding:
                 if elsewhere is not None:
                     return elsewhere
             raced = ticket.lease is not None or self._flights.landings != look.landings
-            if raced and (landed := await self._landed(ticket, look)) is not None:
+            if raced and (landed := await self._second_look(ticket, look)) is not None:
                 return landed
         except Exception as error:
             # The tokens are there, so it may go forward; others may render the page, too.
@@ -194,9 +154,11 @@ class Boarding:
         until = min(deadline, now + pause)
         return Wait(flight, look.resource, deadline, until, None, ticket, pause, again)
 
-    async def _landed(self, ticket: Ticket, look: Look) -> Verdict | None:
+    async def _second_look(self, ticket: Ticket, look: Look) -> Verdict | None:
         """After getting the lock, look again: somebody may have stored the page between our read
         and our flight or lease, and it may be the one that we are about to render.
+
+        Raises what the store raises.
         """
         if look.demanded:
             return None
@@ -229,7 +191,7 @@ class Boarding:
             self._state.store_failed(error)
         except BaseException:
             # Cancelled, maybe again and again, as in a scope of anyio: nothing can be awaited here.
-            self._state.let_go(lease)
+            self._state.leasing.let_go(lease)
             raise
 
     # Turns ------------------------------------------------------------------------------------
@@ -269,11 +231,17 @@ class Boarding:
         return Forward(ticket)
 
     def hit(
-        self, page: StoredResponse, now: float, *, collapsed: bool = False, stored: bool = True
+        self,
+        page: StoredResponse,
+        now: float,
+        *,
+        collapsed: bool = False,
+        stored: bool = True,
+        ticket: Ticket | None = None,
     ) -> Hit:
-        """The verdict that sends a fresh page, counted."""
+        """The verdict that sends a fresh page, counted; ``now`` in seconds since the epoch."""
         self._counters.count("collapsed" if collapsed else "hit")
-        return Hit(page, page.age(now), floor(page.fresh_until - now), collapsed, stored)
+        return Hit(page, page.age(now), floor(page.fresh_until - now), collapsed, stored, ticket)
 
     def _serve(self, look: Look, ticket: Ticket | None = None) -> Hit | Stale | None:
         """The page that may be served meanwhile, if there is one; with a ticket, to be renewed."""
@@ -284,9 +252,7 @@ class Boarding:
             return self._state.stale(page, ticket, look.since)
         if ticket is not None:
             self._counters.count("early")
-        hit = self.hit(page, self._sources.now())
-        hit.ticket = ticket
-        return hit
+        return self.hit(page, self._sources.now(), ticket=ticket)
 
     def _serve_or_forward(self, ticket: Ticket, look: Look) -> Verdict:
         return self._serve(look) or self.forward(ticket)
@@ -311,7 +277,11 @@ def _in_vain(page: StoredResponse, ticket: Ticket) -> bool:
 
     It would keep those from refreshing the page who could.
     """
-    plan, who = ticket.plan, ticket.credentials
+    plan = ticket.plan
+    if not ticket.credentials:
+        return False
     head = ResponseHead(page.status, page.from_application())
-    asked = (head, plan.rule, plan.keyed, page.namespaces, page.stored_at)
-    return bool(who) and storing.refusal(*asked, who) in _PERSONAL
+    refusal = storing.refusal(
+        head, plan.rule, plan.keyed, page.namespaces, page.stored_at, ticket.credentials
+    )
+    return refusal in _PERSONAL

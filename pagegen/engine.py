@@ -1,7 +1,7 @@
-"""The engine: five verbs between fronts and stores.
+"""The engine: the verbs between fronts and stores.
 
 ``look_up``, ``admit``, ``freshen``, ``abandon`` and ``invalidate`` decide and keep the order that
-makes pagegen safe:
+makes pagegen safe; ``settle`` and ``give_back`` end what a request began:
 
 1. The tokens of a page are read before its handler starts; missing ones are minted with *add*.
 2. A page is stored with the tokens read *before* its handler ran.
@@ -59,7 +59,7 @@ class Engine:
         self.now = state.sources.now
         looking = LookUp(state, store)
         self.look_up = looking.look_up
-        self.finish = looking.give_back
+        self.give_back = looking.give_back
         admission = Admission(state, store)
         self.course = admission.course
         self.leaving_fields = admission.leaving_fields

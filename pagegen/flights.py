@@ -24,7 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from enum import Enum, auto
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from .forks import fork_safe_lock
 from .messages import StoredResponse
@@ -35,9 +35,11 @@ OVERDUE: Final = 15.0
 #: Seconds for which a refused page is not collapsed again (Varnish's hit-for-miss: 120 s), unless
 #: it is stored meanwhile.
 APART: Final = 10.0
-#: Refused keys remembered.
+#: Refused slots remembered.
 MAX_APART: Final = 10_000
 
+#: A slot, and the tokens that its page is rendered under.
+FlightKey: TypeAlias = tuple[bytes, tuple[bytes, ...]]
 
 #: Stands for the tokens of those that have none, so that their flights have a key, too.
 _RUNNING: Final = (b"turn",)
@@ -70,7 +72,7 @@ class Flight:
 
     def __init__(
         self,
-        key: tuple[bytes, tuple[bytes, ...]],
+        key: FlightKey,
         started: float,
         sequence: bytes | None = None,
     ) -> None:
@@ -113,7 +115,7 @@ class Flights:
         self._waiting = 0
         #: Flights that have landed so far: who reads it before and after knows whether one has.
         self.landings = 0
-        self._flying: dict[tuple[bytes, tuple[bytes, ...]], Flight] = {}
+        self._flying: dict[FlightKey, Flight] = {}
         self._apart: OrderedDict[bytes, float] = OrderedDict()
         self._stumbled: OrderedDict[bytes, float] = OrderedDict()
         self._lock = fork_safe_lock(self)
@@ -136,10 +138,9 @@ class Flights:
         with self._lock:
             if self._is_apart(slot, now):
                 return None, True
-            flight = self._flying.get(key)
-            if flight is None or now - flight.started >= limit:
-                flight = self._flying[key] = Flight(key, now, sequence)
-                return flight, True
+            flight = self._in_the_air(key, now, limit)
+            if flight is None:
+                return self._fly(key, now, sequence), True
             if self._waiting >= self._max_waiters:
                 return None, False
             self._waiting += 1
@@ -155,15 +156,14 @@ class Flights:
         with self._lock:
             if self._is_apart(slot, now):
                 return Turn(None)
-            running = self._flying.get((slot, _RUNNING))
-            following = self._flying.get((slot, _NEXT))
-            alone = running is None or now - running.started > OVERDUE
-            if alone and (following is None or now - following.started > OVERDUE):
+            running = self._in_the_air((slot, _RUNNING), now)
+            following = self._in_the_air((slot, _NEXT), now)
+            if running is None and following is None:
                 return Turn(self._fly((slot, _RUNNING), now))
             if self._waiting >= self._max_waiters:
                 return Turn(None)
             self._waiting += 1
-            if following is None or now - following.started > OVERDUE:
+            if following is None:
                 return Turn(self._fly((slot, _NEXT), now), before=running)
             following.followers += 1
             return Turn(following, leads=False)
@@ -184,9 +184,14 @@ class Flights:
         self._end(flight, Outcome.REFUSED)
         return False
 
-    def _fly(self, key: tuple[bytes, tuple[bytes, ...]], now: float) -> Flight:
-        flight = self._flying[key] = Flight(key, now)
+    def _fly(self, key: FlightKey, now: float, sequence: bytes | None = None) -> Flight:
+        flight = self._flying[key] = Flight(key, now, sequence)
         return flight
+
+    def _in_the_air(self, key: FlightKey, now: float, limit: float = OVERDUE) -> Flight | None:
+        """The flight of this key, None where it is taken to be lost."""
+        flight = self._flying.get(key)
+        return None if flight is None or now - flight.started >= limit else flight
 
     def sit(self) -> bool:
         """Somebody is going to wait for another process; False where too many wait already."""

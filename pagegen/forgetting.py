@@ -39,10 +39,10 @@ class Forgetting:
         self._mint = mint
         self._now = now
         self._token_ttl = token_ttl
-        self._lag = book.lag
+        self._lag = book.longest_lag
         self._late = book.late or not book.rules
         #: Whether a soft invalidation differs from a hard one for any page.
-        self.softens = book.soft > 0 or not book.rules
+        self.softens = book.soft_window > 0 or not book.rules
 
     async def forget(
         self, store: Store, names: Sequence[str], *, soft: Collection[str] = ()
@@ -61,13 +61,10 @@ class Forgetting:
     async def hold(self, store: Store, names: Sequence[str]) -> None:
         """Keep pages of these namespaces out of the store for as long as replicas may lag behind.
 
-        Called before their tokens are written, or minted. A hard register has the flag of its
-        namespace. Raises what the store does.
+        Called before their tokens are written, or minted. Raises what the store does.
         """
         if self._lag > 0 and names:
-            flags = {
-                softness.hold(name.removeprefix(softness.HARD)): self._mint() for name in names
-            }
+            flags = {softness.hold(name): self._mint() for name in names}
             await store.replace_tokens(flags, self._lag)
 
     async def _tokens(

@@ -4,7 +4,7 @@ Rules of this file:
 
 1. A lease is for a slot *and* the tokens that were read: after an invalidation there is another
    one, so that nobody waits for a page that is old already.
-2. No correctness rests on it. Who waits reads page and tokens by himself, and who is refused for
+2. No correctness rests on it. Who waits reads page and tokens anew, and who is refused for
    too long renders without.
 3. It is given back at the very end, and lapses after a term that follows from how long the page
    took the last time, so the dead keep nobody for long.
@@ -22,9 +22,11 @@ from time import monotonic
 from typing import Final, cast
 
 from .keys import encode, slot
+from .stepping import step
 from .stores.base import Leases, Store
 from .variants import Marking, marker, marking_of
-from .verdicts import Plan, Ticket
+from .verdicts import Lease, Plan, Ticket
+from .workers import Workers
 
 #: A lease lasts this many times what the rendering took the last time, between these bounds
 #: (seconds). Where nobody knows it lasts FIRST_TERM: less than patience, so that those who wait for
@@ -36,10 +38,12 @@ FIRST_TERM: Final = 4.0
 #: Seconds for which a mark holds.
 MARKED_FOR: Final = 10.0
 #: Seconds between two looks of who waits for another process: the first pause, the factor by which
-#: they grow, and the longest. Each process has one who looks, whatever number waits behind him.
+#: they grow, and the longest. Each process has one who looks, whatever number waits behind that.
 FIRST_PAUSE: Final = 0.01
 GROWTH: Final = 1.5
 LONGEST_PAUSE: Final = 0.25
+#: Leases that wait to be given back by a thread, because their requests were cancelled.
+MAX_LET_GO: Final = 256
 #: Slots that are noted so; when they are so many, the memory starts anew.
 MAX_ELSEWHERE: Final = 8192
 
@@ -55,11 +59,16 @@ class Mark(StrEnum):
 
 
 class Leasing:
-    """The leases of one cache, on either face of its store."""
+    """The leases of one cache, on either face of its store; ``store`` is the one for threads."""
 
     def __init__(
-        self, mint: Callable[[], bytes], monotonic: Callable[[], float] = monotonic
+        self,
+        store: Store,
+        mint: Callable[[], bytes],
+        monotonic: Callable[[], float] = monotonic,
     ) -> None:
+        self._store = store
+        self._behind = Workers("pagegen-leases", threads=1, places=MAX_LET_GO)
         self._mint = mint
         self._monotonic = monotonic
         #: Seconds that the latest rendering took, by rule: for pages that are not there yet.
@@ -93,8 +102,9 @@ class Leasing:
         raises.
         """
         # Before it is asked for: who is cancelled meanwhile may have it.
-        ticket.lease = place, owner = lease_place(ticket.plan.slot, ticket.generation), self._mint()
-        if not await cast("Leases", store).acquire(place, owner, self.term(ticket.plan, took)):
+        lease = Lease(lease_place(ticket.plan.slot, ticket.generation), self._mint())
+        ticket.lease = lease
+        if not await cast("Leases", store).acquire(*lease, self.term(ticket.plan, took)):
             ticket.lease = None
         return ticket.lease is not None
 
@@ -102,9 +112,12 @@ class Leasing:
     async def give_back(store: Store, ticket: Ticket) -> None:
         """Give the lease of a ticket back, if it has one. Raises what the store raises."""
         if ticket.lease is not None:
-            place, owner = ticket.lease
-            ticket.lease = None
-            await cast("Leases", store).release(place, owner)
+            lease, ticket.lease = ticket.lease, None
+            await cast("Leases", store).release(*lease)
+
+    def let_go(self, lease: Lease) -> None:
+        """Give a lease back in a thread. If that cannot be, it lapses after its term."""
+        self._behind.submit(lambda: step(cast("Leases", self._store).release(*lease)))
 
     @staticmethod
     async def leave_mark(store: Store, plan: Plan, mark: Mark, now: float) -> None:
@@ -130,4 +143,4 @@ def lease_place(place: bytes, generation: tuple[bytes, ...]) -> bytes:
 
 def mark_place(place: bytes) -> bytes:
     """Where the mark of a slot is."""
-    return slot(encode(("refused", place)))
+    return slot(encode(("mark", place)))

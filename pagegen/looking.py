@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from .boarding import Boarding, Look
+from .boarding import Boarding
 from .exchange import current
 from .flights import Outcome
 from .groups import SEQUENCE
 from .law import early, freshening, reuse, softness
 from .law.reuse import Fitness
 from .law.wishes import NOTHING, Wishes, wishes
+from .look import Look
 from .messages import Request, StoredResponse
 from .reading import Found
 from .state import State
@@ -92,7 +93,7 @@ class LookUp:
                     return self._boarding.hit(page, now)
                 good = page
         except Exception as error:
-            return self._without_store(request, plan, asked, after, error)
+            return self._without_store(request, plan, asked or NOTHING, after, error)
         found = found or Found(plan, page, tokens)
         look = Look(request, plan, found, fitness, asked or NOTHING, after, began, landings)
         if good is not None:
@@ -127,8 +128,7 @@ class LookUp:
             if leads is not None and _same(page, leads):
                 self._state.settle(leads, page)
             return self._boarding.hit(page, now, collapsed=leads is not None)
-        asks = look.asked.no_store or look.asked.only_if_cached
-        if look.request.method == "GET" and not asks:
+        if look.request.method == "GET" and not look.asked.shares_nothing:
             look.usable = page
             try:
                 return await self._boarding.embark(await self._ticket(look), look)
@@ -157,8 +157,7 @@ class LookUp:
             self._state.hurry(self._sources.monotonic() - look.began)
             ticket = await self._ticket(look)
         except Exception as error:
-            asked = None if look.asked is NOTHING else look.asked
-            return self._without_store(look.request, look.resource, asked, look.after, error)
+            return self._without_store(look.request, look.resource, look.asked, look.after, error)
         return await self._boarding.embark(ticket, look)
 
     def _use(self, look: Look) -> None:
@@ -241,7 +240,7 @@ class LookUp:
         self,
         request: Request,
         plan: Plan,
-        asked: Wishes | None,
+        asked: Wishes,
         after: Wait | None,
         error: Exception,
     ) -> Verdict:
@@ -252,7 +251,7 @@ class LookUp:
         exchange = current(self._state.realm)
         if request.method != "GET" or request.fields.get("range") is not None:
             return failed
-        if asked is not None and (asked.no_store or asked.only_if_cached):
+        if asked.shares_nothing:
             return failed
         variants = self._state.variants
         target = variants.selected(plan, variants.marking(plan), request)
@@ -264,7 +263,7 @@ class LookUp:
             (),
             self._sources.now(),
             "bypass",
-            asked=asked or NOTHING,
+            asked=asked,
             credentials=_credentials(target, request),
             stores=False,
         )

@@ -82,6 +82,11 @@ class Remarks:
     def started(self) -> None:
         """A write that forgets what no page has is most often a slip of the pen, too."""
         for entry in self._book.invalidates:
+            if entry.soft and not self._book.soft_window:
+                log.warning(
+                    "invalidates %r says soft, but no rule does: it forgets at once",
+                    entry.name or entry.path,
+                )
             for template in entry.templates:
                 if not self._book.has("7".join(template.literals)):
                     log.warning(

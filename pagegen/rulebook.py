@@ -61,9 +61,13 @@ class RuleBook:
         return rules[position], index.values(position, path)
 
     def has(self, namespace: str) -> bool:
-        """Whether a page of any rule can have this namespace; each has that of its URL."""
-        return namespace.startswith(OF_URLS) or any(
-            _fits(literals, namespace) for literals in self._shapes
+        """Whether a page of any rule can have this namespace; each has that of its URL, and what
+        pages name while they are rendered may be any.
+        """
+        return (
+            self.late
+            or namespace.startswith(OF_URLS)
+            or any(_fits(literals, namespace) for literals in self._shapes)
         )
 
     @property
@@ -72,12 +76,15 @@ class RuleBook:
         return any(rule.groups for rule in self.rules)
 
     @property
-    def soft(self) -> float:
-        """The longest time that any rule leaves softly invalidated pages to others; 0 for none."""
+    def soft_window(self) -> float:
+        """The longest time that any rule leaves softly invalidated pages to others, in seconds.
+
+        0 for none.
+        """
         return max((r.stale_while_revalidate or 0.0 for r in self.rules if r.soft), default=0.0)
 
     @property
-    def lag(self) -> float:
+    def longest_lag(self) -> float:
         """The longest ``replica_lag`` of any rule, in seconds; 0 for none."""
         return max((rule.lag for rule in self.rules), default=0.0)
 

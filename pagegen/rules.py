@@ -232,14 +232,18 @@ def _build_forgetting(rule: Rule, put: _Put) -> None:
         )
     for name in ("cache", "groups", "soft"):
         read.switch(getattr(rule, name), name)
-    needed = {"swr": rule.stale_while_revalidate, "namespaces": rule.namespaces}
-    for name in needed if rule.soft else ():
-        if not needed[name]:
-            raise ConfigError(
-                f"needs {name}: without, nothing is left to others for a while",
-                f"Add {name}, or remove soft",
-                field="soft",
-            )
+    if rule.soft and not rule.stale_while_revalidate:
+        raise ConfigError(
+            "needs swr: without, nothing is left to others for a while",
+            "Add swr, or remove soft",
+            field="soft",
+        )
+    if rule.soft and not rule.namespaces:
+        raise ConfigError(
+            "needs namespaces: URLs and groups found while rendering are never forgotten softly",
+            "Add namespaces, or remove soft",
+            field="soft",
+        )
     # Whether its pages have more to them than the rule can say: variants, or late namespaces.
     put("learns", rule.open or bool(rule.groups))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import floor, inf
-from typing import Final, cast
+from typing import Final
 
 from .config import Configuration
 from .debugging import Debugger
@@ -23,18 +23,15 @@ from .remarks import Remarks
 from .sources import Sources
 from .status import Counters
 from .stepping import step
-from .stores.base import Leases, Store
+from .stores.base import Store
 from .variants import Variants
 from .verdicts import Bypass, Plan, Reason, Stale, Ticket
-from .workers import Workers
 from .wrote import Wrote
 
 #: Seconds for which it is remembered that a page is too large, and pages that it is of. (Varnish
 #: remembers for 120 s that an object is not to be kept.)
 LARGE_FOR: Final = 120.0
 MAX_LARGE: Final = 10_000
-#: Leases that wait to be given back by a thread, because their requests were cancelled.
-MAX_LET_GO: Final = 256
 
 
 class State:
@@ -71,14 +68,8 @@ class State:
         self.realm = object()
         self.forgetting = Forgetting(self.token, sources.now, self.token_ttl, self.book)
         self.owed = Owed(lambda names: step(self.forgetting.forget(store, names)))
-        self.leasing = Leasing(sources.mint, sources.monotonic)
-        self._store = store
-        self._behind = Workers("pagegen-leases", threads=1, places=MAX_LET_GO)
-        self.wrote = Wrote(settings.secret, site=settings.site, window=self.book.soft)
-
-    def let_go(self, lease: tuple[bytes, bytes]) -> None:
-        """Give a lease back in a thread. If that cannot be, it lapses after its term."""
-        self._behind.submit(lambda: step(cast("Leases", self._store).release(*lease)))
+        self.leasing = Leasing(store, sources.mint, sources.monotonic)
+        self.wrote = Wrote(settings.secret, site=settings.site, window=self.book.soft_window)
 
     def mint(self, names: Sequence[str]) -> dict[str, bytes]:
         """New tokens for these namespaces."""
@@ -111,9 +102,8 @@ class State:
         lag, now = plan.rule.lag, self.sources.now()
         if any(young(token, lag, now) for token in tokens):
             return True
-        names = softness.declared(plan.namespaces)
-        names = (*names, SEQUENCE) if plan.rule.groups else names
-        _, flags = await store.read(None, [softness.hold(name) for name in names])
+        names = (*plan.namespaces, SEQUENCE) if plan.rule.groups else plan.namespaces
+        _, flags = await store.read(None, list(dict.fromkeys(map(softness.hold, names))))
         return any(flag is not None for flag in flags)
 
     def owing(self, namespaces: Sequence[str]) -> bool:
@@ -185,8 +175,8 @@ class State:
     def stale(
         self, page: StoredResponse, ticket: Ticket | None, since: float | None = None
     ) -> Stale:
-        """The verdict that sends an expired page, counted; ``since`` when it has been stale, where
-        that is not by its lifetime.
+        """The verdict that sends a stale page, counted. ``since``: when a soft invalidation made it
+        stale, in seconds since the epoch; None where its lifetime did.
         """
         self.counters.count("stale")
         now = self.sources.now()

@@ -21,7 +21,6 @@ from typing import Final, NamedTuple
 from .fields import format_http_date
 from .forks import fork_safe_lock
 from .keys import slot
-from .law.storing import Refusal
 from .messages import Fields, ResponseHead, StoredResponse, WireFields
 from .verdicts import Admitted, Bypass, Hit, Reason, Refused, Stale, Ticket
 
@@ -156,12 +155,11 @@ def of_forward(
     """
     detail = ""
     refusal = None if outcome is None else outcome.refusal
-    if refusal is Refusal.STORE and not ticket.stores:
-        refusal = None  # it was not tried
     if refusal is not None:
         detail, stored = f"refused-{refusal}", False
     elif not ticket.stores:
-        detail = "replica-lag" if ticket.generation else Reason.STORE
+        # Who has no tokens by a failure bypasses the store; a page may also belong to nothing.
+        detail = Reason.STORE if ticket.cause == "bypass" else "replica-lag"
     elif ticket.changed:
         detail = _changed(ticket.changed)
     return _forward(ticket.cause, status, ttl, stored=stored, key=key, detail=detail)

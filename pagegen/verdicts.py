@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .identification import Identified
 from .law.storing import Refusal
@@ -78,16 +78,23 @@ class Plan:
     passing: tuple[str, ...] = ()
 
 
+class Lease(NamedTuple):
+    """A store's short lock on one rendering: the ``place`` it has there, and whose it is."""
+
+    place: bytes
+    owner: bytes
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """The right to run the application for a page: the tokens are those read *before* it.
 
     plan: of the page.  resource: the same without what ``Vary`` selects by.
-    started: when the look-up had ended, in seconds.  spent: seconds that it took.
+    started: when the look-up had ended, in seconds since the epoch.  spent: seconds that it took.
     cause: RFC 9211's ``fwd`` token.  changed: the namespaces that lost their token since the slot's
         page was rendered.
     flight: None when nobody waits for this one.  settled: whether that has ended.
-    lease: where the lease on this rendering is, and whose it is; None without one.
+    lease: on this rendering, over all processes; None without one.
     stores: whether the page may be stored. One that is rendered without tokens, or from a database
         that may be behind, is for those who wait for it alone.
     fallback: an expired page of the same generation, that may stand in for a failing application.
@@ -114,7 +121,7 @@ class Ticket:
     sequence: bytes | None = None
     late: Mapping[str, bytes] = field(default_factory=dict)
     spent: float = 0.0
-    lease: tuple[bytes, bytes] | None = None
+    lease: Lease | None = None
     stores: bool = True
     settled: bool = False
 
@@ -138,8 +145,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Send this expired page, whose ``ttl`` is below 0; with a ticket, also refresh it behind the
-    client's back.
+    """Send this page, which is over its lifetime or softly invalidated: for ``-ttl`` seconds now.
+    With a ticket, also refresh it behind the client's back.
     """
 
     page: StoredResponse
@@ -223,9 +230,13 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The response is not stored: it goes to the client as the application made it."""
+    """The response is not stored: it goes to the client as the application made it.
 
-    refusal: Refusal
+    ``refusal``: why; None where the ticket's page may not be stored and nobody waits for it, so
+    that nothing was judged.
+    """
+
+    refusal: Refusal | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from .stores.names import derive
 #: How the cookie's name begins.
 NAME: Final = "pagegen_wrote"
 #: Seconds that the cookie lasts longer than the old page: for clocks that differ (as
-#: ``law.softness.MAX_AHEAD``), and for an answer that takes long to leave.
+#: ``law.tokens.MAX_AHEAD``), and for an answer that takes long to leave.
 MARGIN: Final = 60
 #: Seconds beyond all that for which an expiry is believed: one that is further ahead is of a clock
 #: that was set back by more than any handler takes. (nginx gives an application 60 seconds.)

@@ -60,6 +60,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "forgetting",
             "state",
             "inspecting",
+            "look",
             "boarding",
             "looking",
             "admitting",

@@ -212,4 +212,4 @@ class Collector:
             try:
                 await self._engine.settle(self._exchange)
             finally:
-                await self._engine.finish(self.ticket)
+                await self._engine.give_back(self.ticket)

@@ -164,7 +164,7 @@ class PageCacheMiddleware:
         """Render a page anew while its old self is served (RFC 5861 §3)."""
         if len(self._refreshing) >= MAX_REFRESHES:
             self._engine.decline(ticket)
-            await self._engine.finish(ticket)
+            await self._engine.give_back(ticket)
             return
 
         async def nowhere(_message: Message) -> None: ...

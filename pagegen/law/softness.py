@@ -32,7 +32,7 @@ from typing import Final
 
 from ..messages import StoredResponse
 from ..namespaces import OF_URLS, RESERVED
-from .tokens import HEAD_BYTES
+from .tokens import HEAD_BYTES, MAX_AHEAD
 
 #: How the registers begin that hard invalidations replace, and those that say that a replica may
 #: not have heard of a write yet.
@@ -41,10 +41,6 @@ HOLD: Final = f"{RESERVED}hold:"
 #: Tokens that one remembers; pages under older ones are dead. 152 bytes in all, and a page's codec
 #: takes 255, so a store may mix in 103.
 MAX_RECORDS: Final = 8
-#: Seconds that clocks of machines may differ by. A token that was replaced later than that from
-#: now is of a clock that was set back: nobody knows for how long its page would be served.
-#: (Kerberos lets clocks differ by 5 minutes; NTP keeps them within a second.)
-MAX_AHEAD: Final = 60.0
 
 _RECORD: Final = Struct(">8sd")
 
@@ -55,8 +51,10 @@ def hard(namespace: str) -> str:
 
 
 def hold(namespace: str) -> str:
-    """The register that holds a namespace's pages off the store while replicas lag behind."""
-    return f"{HOLD}{namespace}"
+    """The register that holds a namespace's pages off the store while replicas lag behind; that of
+    a hard register is its namespace's.
+    """
+    return f"{HOLD}{namespace.removeprefix(HARD)}"
 
 
 def softens(namespace: str) -> bool:
@@ -128,7 +126,7 @@ def stale_from(page: StoredResponse, since: float) -> float:
 def served(page: StoredResponse, since: float, now: float) -> bool:
     """Whether others than the writer may get a page that is softly invalidated ``since`` then."""
     if since > now + MAX_AHEAD:
-        return False
+        return False  # nobody knows for how long it would be served
     return now < stale_from(page, since) + page.stale_while_revalidate
 
 

@@ -18,16 +18,17 @@ from math import isfinite
 from struct import Struct
 from typing import Final
 
-#: Random bytes of a token, and bytes before its records.
-RANDOM_BYTES: Final = 16
-HEAD_BYTES: Final = 24
 #: Seconds that clocks of machines may differ by for a stamp to be of use: so much longer a young
 #: token holds off. (NTP keeps machines within some 10 ms of each other.)
 SKEW: Final = 1.0
-#: A stamp further ahead than this is of a clock that was set back since, and says nothing.
+#: A moment further ahead than this (seconds) is of a clock that was set back since, and says
+#: nothing. (Kerberos lets clocks differ by 5 minutes.)
 MAX_AHEAD: Final = 60.0
 
 _STAMP: Final = Struct(">d")
+#: Random bytes of a token, and bytes before its records.
+RANDOM_BYTES: Final = 16
+HEAD_BYTES: Final = RANDOM_BYTES + _STAMP.size
 
 
 def stamped(random: bytes, now: float) -> bytes:
@@ -38,7 +39,7 @@ def stamped(random: bytes, now: float) -> bytes:
 def young(token: bytes, lag: float, now: float) -> bool:
     """Whether this token may stand for a write that a replica ``lag`` seconds behind has not seen.
 
-    Never raises: what has no stamp is not young.
+    ``now`` in seconds since the epoch. Never raises: what has no stamp is not young.
     """
     if len(token) < HEAD_BYTES:
         return False

@@ -45,6 +45,11 @@ class Wishes:
         """Whether a fresh page may not do; then an answer on its way to others may not either."""
         return self.no_cache or self.max_age is not None or self.min_fresh is not None
 
+    @property
+    def shares_nothing(self) -> bool:
+        """Whether no page may be made for this request that others get, too."""
+        return self.no_store or self.only_if_cached
+
     def accepts_fresh(self, page: StoredResponse, now: float) -> bool:
         """Whether a fresh page will do as it is (§5.2.1.1, §5.2.1.3, §5.2.1.4)."""
         if self.no_cache or not self._young(page, now):

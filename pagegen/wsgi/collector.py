@@ -306,7 +306,7 @@ class Collector:
         self._settle()
         self._exchange.end()
         if not self.again:
-            step(self._engine.finish(self.ticket))
+            step(self._engine.give_back(self.ticket))
 
     def _settle(self) -> None:
         step(self._engine.settle(self._exchange))

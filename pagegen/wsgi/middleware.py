@@ -151,7 +151,7 @@ class PageCacheMiddleware:
 
         if self._refresher.submit(refresh) is None:
             self._engine.decline(ticket)
-            step(self._engine.finish(ticket))
+            step(self._engine.give_back(ticket))
 
 
 def _nowhere(*_: object) -> Write:

@@ -47,7 +47,7 @@ def ticket(made: Plan, generation: tuple[bytes, ...] = (ONE,)) -> Ticket:
 def test_a_lease_lasts_as_long_as_its_page_lets_expect(
     learned: float | None, took: float | None, seconds: float
 ) -> None:
-    leasing = Leasing(mint)
+    leasing = Leasing(MemoryStore(), mint)
     if learned is not None:
         leasing.learn(plan("another"), learned)
     assert leasing.term(plan(), took) == seconds
@@ -62,7 +62,7 @@ def test_each_generation_of_each_slot_has_a_lease_of_its_own() -> None:
 
 
 def test_who_has_a_lease_has_it_alone_until_it_is_given_back() -> None:
-    store, leasing = MemoryStore(), Leasing(mint)
+    store, leasing = MemoryStore(), Leasing(MemoryStore(), mint)
     first, second = ticket(plan()), ticket(plan())
     assert step(leasing.take(store, first, None))
     assert not step(leasing.take(store, second, None))

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import count
-from typing import Final
+from typing import Final, Literal, TypeAlias, assert_never
 
 from .events import Event, Mark, Read, Recovery, Terms, Write
 from .excuses import Excuses
@@ -26,10 +26,11 @@ from .verdict import Finding, Promise, Verdict
 
 #: Nanoseconds in a second.
 SECOND: Final = 1_000_000_000
-#: Whom a timeline of writes binds: everybody, one client or one worker.
-_ALL: Final = "everybody"
-#: And of those that spare nobody, where a page spares others.
-_HARD: Final = "hard"
+#: Whom a timeline of writes binds: everybody, one client or one worker; and everybody again, by
+#: those writes that spare nobody where a page spares others.
+Whom: TypeAlias = tuple[Literal["everybody", "client", "worker", "hard"], int]
+_ALL: Final[Whom] = ("everybody", 0)
+_HARD: Final[Whom] = ("hard", 0)
 #: What may become of a write that got an answer.
 _HONEST: Final = ("kept", "owed")
 
@@ -51,7 +52,7 @@ class Judge:
         self._number = count()
         self._reads: list[tuple[int, int, Read]] = []
         self._unresolved: list[tuple[int, int, Write]] = []
-        self._kept: dict[tuple[str, object], Timeline[Write]] = {}
+        self._kept: dict[tuple[str, Whom], Timeline[Write]] = {}
         self._seen: dict[str, Timeline[Read]] = {}
         self._last: dict[tuple[int, str, str], Read] = {}
         self._excuses = Excuses()
@@ -69,9 +70,10 @@ class Judge:
                 self._add_write(event)
             elif isinstance(event, Recovery):
                 self._check(Promise.RECOVERY, event.well, event.said)
-            else:
-                assert isinstance(event, Mark)  # noqa: S101
+            elif isinstance(event, Mark):
                 self.settle(event.before)
+            else:
+                assert_never(event)
 
     def settle(self, before: int) -> None:
         """Judge all reads that were sent before this time; no event from before may follow."""
@@ -147,14 +149,14 @@ class Judge:
     def _promise(self, write: Write, version: int) -> None:
         """From its answer on nobody may get an older version, or who owes it may not."""
         if write.outcome == "kept":
-            for whom in (_ALL, ("client", write.client)):
-                self._line(write.item, whom).add(write.answered, version, write)
+            self._line(write.item, _ALL).add(write.answered, version, write)
+            self._line(write.item, ("client", write.client)).add(write.answered, version, write)
             if write.hard:
                 self._line(write.item, _HARD).add(write.answered, version, write)
         elif write.outcome == "owed" and write.worker:
             self._line(write.item, ("worker", write.worker)).add(write.answered, version, write)
 
-    def _line(self, item: str, whom: object) -> Timeline[Write]:
+    def _line(self, item: str, whom: Whom) -> Timeline[Write]:
         return self._kept.setdefault((item, whom), Timeline())
 
     # Judging ---------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ class Judge:
         self._go_on(read, item, version, grace)
 
     def _hold(
-        self, promise: Promise, read: Read, item: str, version: int, whom: object, grace: int
+        self, promise: Promise, read: Read, item: str, version: int, whom: Whom, grace: int
     ) -> None:
         line = self._kept.get((item, whom))
         found = line.before(read.sent - grace) if line is not None else None
@@ -285,7 +287,7 @@ class Judge:
     def _forget_workers(self, before: int) -> None:
         """What a worker owed counts no more once everybody was promised as much."""
         for item, whom in list(self._kept):
-            if isinstance(whom, tuple) and whom[0] == "worker":
+            if whom[0] == "worker":
                 owed = self._kept[item, whom].before(before)
                 public = self._line(item, _ALL).before(before - self._grace)
                 if owed and public and len(self._kept[item, whom]) == 1 and public[0] >= owed[0]:

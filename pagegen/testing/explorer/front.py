@@ -125,7 +125,6 @@ async def _answer(
 
 
 async def _wait(process: Process, came: Visit, wait: Wait) -> None:
-    run = process.world.run
     world, run = process.world, process.world.run
     began = run.time - world.passed
     # Who looks again and again for another process does so anywhere in what that process does.
@@ -194,7 +193,7 @@ class _Forwarding:
                 await engine.abandon(ticket, Refusal.FAILED)
             await engine.settle(self._exchange)
             self._exchange.end()
-            await engine.finish(ticket)
+            await engine.give_back(ticket)
 
     async def _once(self) -> bool:
         view = self._engine.view(self._ticket, self._request)

@@ -17,8 +17,8 @@ from math import inf
 from typing import Any, Final, Literal
 
 from ...config import Configuration
+from ...law.tokens import RANDOM_BYTES
 from ...messages import GivenFields, Request
-from ...sources import TOKEN_BYTES
 from ...stores import MemoryStore, Store
 from .choosing import First
 from .front import Application, visit
@@ -84,7 +84,7 @@ class World:
     def mint(self) -> bytes:
         """A token that was never there."""
         self._minted += 1
-        return self._minted.to_bytes(TOKEN_BYTES, "big")
+        return self._minted.to_bytes(RANDOM_BYTES, "big")
 
     def store(self, store: Store, *, labelled: bool = False) -> None:
         """Share another store. Before any process is made."""

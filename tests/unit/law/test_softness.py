@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from pagegen.law import softness
 from pagegen.law.softness import (
-    MAX_AHEAD,
     MAX_RECORDS,
     declared,
     hard,
@@ -22,12 +21,13 @@ from pagegen.law.softness import (
     succeed,
     superseded,
 )
+from pagegen.law.tokens import MAX_AHEAD
 from pagegen.messages import StoredResponse
 from pagegen.stores.codec import Codec
 
 
 def fresh(letter: str) -> bytes:
-    """Sixteen bytes that stand for random ones."""
+    """As many bytes as a token without records has."""
     return letter.encode() * 24
 
 
