@@ -66,7 +66,15 @@ class Boarding:
             return self.forward(ticket)
         self._counters.count("wait")
         deadline, again = self._patient(look.after)
-        return Wait(flight, look.resource, deadline, deadline, ticket.sequence, again=again)
+        return Wait(
+            flight,
+            look.resource,
+            deadline,
+            deadline,
+            ticket.sequence,
+            again=again,
+            paid=look.paid,
+        )
 
     def _alone(self, ticket: Ticket, look: Look) -> Verdict | None:
         """What needs no flight, or must not wait for one; None where there has to be one."""
@@ -166,7 +174,7 @@ class Boarding:
         hurry = state.stopwatch(ticket.spent)
         hurry()
         found = await state.reader.read(self._store, look.resource, look.request, hurry)
-        if state.owing(found.namespaces):
+        if state.owing(found.namespaces) or state.owed.payments != look.paid:
             return None
         now, page = self._sources.now(), found.page
         fitness = reuse.fitness(page, found.plan.key, found.tokens, now)

@@ -15,7 +15,8 @@ from .verdicts import Plan, Wait
 class Look:
     """One look: what was asked, what the store had, and what that is worth.
 
-    began: when it began, and landings: how many flights had landed by then.
+    began: when it began. landings, paid: how many flights had landed by then, and how often what
+    was owed had been paid.
     usable: a page that may be served while one refresh runs behind it. since: when a soft
     invalidation made it old; seconds since the epoch.
     """
@@ -28,6 +29,7 @@ class Look:
     after: Wait | None
     began: float
     landings: int
+    paid: int
     usable: StoredResponse | None = None
     since: float | None = None
 

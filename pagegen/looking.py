@@ -70,14 +70,15 @@ class LookUp:
             return self._state.bypass(Reason.OWED)
         rule = plan.rule
         asked = wishes(request.fields, reloads=rule.client_reload == "honour")
-        landings = self._flights.landings
+        landings, paid = self._flights.landings, self._state.owed.payments
         began = self._sources.monotonic()
         try:
             found = None
             if rule.learns:
                 hurry = self._state.stopwatch()
                 found = await self._state.reader.read(self._store, plan, request, hurry)
-                if self._state.owing(found.namespaces):
+                # What was owed when this request came may have been paid behind the read.
+                if self._state.owing(found.namespaces) or self._state.owed.payments != paid:
                     return self._state.bypass(Reason.OWED)
                 key, page, tokens = found.plan.key, found.page, found.tokens
             else:
@@ -95,7 +96,7 @@ class LookUp:
         except Exception as error:
             return self._without_store(request, plan, asked or NOTHING, after, error)
         found = found or Found(plan, page, tokens)
-        look = Look(request, plan, found, fitness, asked or NOTHING, after, began, landings)
+        look = Look(request, plan, found, fitness, asked or NOTHING, after, began, landings, paid)
         if good is not None:
             return await self._fresh(look, good, now)
         return self._as_asked(look) or await self._missed(look)
@@ -115,7 +116,8 @@ class LookUp:
             return None  # who was stopped for so long looks again
         plan = after.plan
         late = len(page.namespaces) > len(plan.namespaces)
-        if late and after.sequence != after.flight.sequence:
+        paid = self._state.owed.payments != after.paid
+        if late and (paid or after.sequence != after.flight.sequence):
             return None  # what was found may have been forgotten before this request came
         if plan.rule.open:
             plan = variant(plan, names_of(page, plan), values_of(plan, request.fields))

@@ -55,6 +55,8 @@ class Owed:
         #: Namespaces, each with the number of its latest failure. Empty is the usual case.
         self.names: dict[str, int] = {}
         self.overflowed = False
+        #: How often something was paid: who reads it before and after a look knows whether it was.
+        self.payments = 0
         #: Whether the store acknowledged the latest invalidation.
         self.heard = True
         self._retried = 0
@@ -83,6 +85,8 @@ class Owed:
         """An invalidation of these that began at ``mark`` was acknowledged."""
         with self._lock:
             self.heard = True
+            # First: who sees the debt gone must see that it was paid.
+            self.payments += 1
             for name in names:
                 if self.names.get(name, mark) < mark:
                     del self.names[name]

@@ -169,6 +169,7 @@ class Wait:
     deadline: when this request's patience ends; monotonic seconds, as ``until``.
     sequence: what this request read of the register (:mod:`pagegen.groups`).
     again: its patience was over once, and somebody else began anew then.
+    paid: how often what was owed had been paid when this request looked.
     ticket: of who leads others of this process, and waits for another process, or its turn.
     pause: seconds that a wait for another process takes until the next look.
     """
@@ -181,6 +182,7 @@ class Wait:
     ticket: Ticket | None = None
     pause: float = 0.0
     again: bool = False
+    paid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

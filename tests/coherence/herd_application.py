@@ -24,10 +24,6 @@ TICK: Final = 0.01
 _RECORD: Final = Struct("<6q")
 _SUFFIX: Final = ".worker"
 
-# The page is held for as long as it takes all to come, which is longer than a page takes of which
-# nobody knows yet how long it takes.
-setattr(leasing, "FIRST_TERM", 2 * PATIENCE)  # noqa: B010 - a constant but for us
-
 RULE: Final = Rule(path="/page/{n:int}", share="public", namespaces=["page:{n}"], ttl="1h")
 
 
@@ -118,6 +114,9 @@ class Worker:
 
 def asgi() -> ASGIApp:
     """Build the application for uvicorn."""
+    # The page is held for as long as it takes all to come, which is longer than a page takes of
+    # which nobody knows yet how long it takes.
+    setattr(leasing, "FIRST_TERM", 2 * PATIENCE)  # noqa: B010 - a constant but for us
     worker = Worker()
     wrapped = PageCacheMiddleware(worker.render, cache=worker.cache)
 
