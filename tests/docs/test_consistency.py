@@ -98,8 +98,8 @@ def test_what_the_explorer_holds_is_as_much_as_the_contract_says() -> None:
     said = section(CONTRACT, "How far the explorer looks")
     assert f"It has {len(BOUNDS)} worlds" in said
     assert f"{len(FIT)} of the worlds on LMDB, Redis and memcached" in said
-    assert len(FAULTS) == 15
-    assert "[Fifteen variants]" in said
+    assert len(FAULTS) == 16
+    assert "[Sixteen variants]" in said
     assert len(PROMISES) == 10
     assert "ten promises" in section(CONTRACT, CAUGHT).replace("\n", " ")
 

@@ -17,7 +17,7 @@ from pagegen.stores import MemoryStore
 from pagegen.stores.base import Reading, Store
 from pagegen.testing.explorer import Process, World, point
 from tests.explorer.applications import HELD, LAG, LATE, ONE, SOFT, lists, replicates, shows
-from tests.explorer.troubles import lease_of_the_dead
+from tests.explorer.troubles import lease_of_the_dead, paid_behind
 
 Build = Callable[[World], object]
 
@@ -367,6 +367,19 @@ def soft_without_hard_register(world: World) -> None:
         forgetting._tokens = soft_only
 
 
+def payments_unnoticed(world: World) -> None:
+    """Whether something was paid behind a read is not asked."""
+    paid_behind(world)
+    owed = world.processes["P"].owed
+    paid = owed.paid
+
+    def quietly(*given: Any) -> None:
+        paid(*given)
+        owed.payments = 0
+
+    owed.paid = quietly  # type: ignore[method-assign]
+
+
 FAULTS = (
     Fault("token read when storing", token_when_storing, OLD),
     Fault("counter tokens", counter_tokens, OLD),
@@ -383,4 +396,5 @@ FAULTS = (
     Fault("hold-off flag read before the token", hold_off_read_first, OLD),
     Fault("hold-off flag read when storing", hold_off_read_when_storing, OLD),
     Fault("soft invalidation without hard register", soft_without_hard_register, OLD),
+    Fault("payments behind a read unnoticed", payments_unnoticed, ("what_is_owed_is_not_served",)),
 )

@@ -23,8 +23,8 @@ BOUNDS = {
     worlds.hasty: 2, worlds.leases: 2, worlds.leases_and_writer: 2, troubles.lease_of_the_dead: 2,
     worlds.leases_refused: 2, worlds.leases_refreshing: 0, worlds.early: 0, worlds.impatient: 2,
     troubles.partition_late: 0, troubles.turns: 1, troubles.turns_and_return: 1,
-    worlds.replica: 1, worlds.replica_by_flags: 1, worlds.replica_by_stamps: 0,
-    worlds.replica_late: 1, worlds.soft: 1,
+    troubles.paid_behind: 0, worlds.replica: 1, worlds.replica_by_flags: 1,
+    worlds.replica_by_stamps: 0, worlds.replica_late: 1, worlds.soft: 1,
 }  # fmt: skip
 WORLDS = tuple(BOUNDS)
 #: Seconds for all worlds together; 0 for the fixed bounds.

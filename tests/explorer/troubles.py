@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pagegen.leasing import FIRST_TERM, LONGEST_PAUSE
 from pagegen.testing.explorer import Process, Row, World, point, until
-from tests.explorer.applications import LATE_LEASED, LEASED, ONE, lists, shows
+from tests.explorer.applications import LATE, LATE_LEASED, LEASED, ONE, lists, shows
 
 
 def eviction(world: World) -> None:
@@ -86,6 +86,19 @@ def partition_late(world: World) -> None:
     world.visit("G", other, "/list", lists(row, "item"))
     world.writer("W", other, row, ["item"])
     _cut(world, other, row)
+
+
+def paid_behind(world: World) -> None:
+    """What is owed may be paid while the answer to a read is under way."""
+    row, home = world.row("item"), world.process("P", LATE, replies=True)
+
+    def indebted() -> bool:
+        return bool(home.owed.names)
+
+    world.visit("F", home, "/list", lists(row, "item"))
+    world.visit("G", home, "/list", lists(row, "item"), after=indebted)
+    world.writer("W", home, row, ["item"])
+    _cut(world, home, row)
 
 
 def _cut(world: World, process: Process, row: Row) -> None:

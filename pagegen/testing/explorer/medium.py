@@ -186,15 +186,18 @@ class Face:
     """A shared store as one process sees it: every verb is a step, and fails while it is cut off.
 
     Cut off, a verb that writes is not heard, is heard without an answer, or is heard later, when
-    nobody waits for it any more.
+    nobody waits for it any more. With ``replies`` an answer takes a step of its own to come back.
     """
 
     capabilities = _SHARED
 
-    def __init__(self, process: Process, medium: Medium, *, pieces: bool = False) -> None:
+    def __init__(
+        self, process: Process, medium: Medium, *, pieces: bool = False, replies: bool = False
+    ) -> None:
         self._process = process
         self._medium = medium
         self._pieces = pieces
+        self._replies = replies
         self._run = process.world.run
 
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
@@ -257,13 +260,18 @@ class Face:
         if self._process.is_cut:
             self._run.note(f"{label}: the store is silent")
             raise StoreError("the store is silent")
-        return await verb()
+        return await self._heard(label, await verb())
 
     async def _tell(self, label: str, verb: Verb[T]) -> T:
         if self._run.over:
             raise GoneError
         await point(label)
-        return await self._act(label, verb)
+        return await self._heard(label, await self._act(label, verb))
+
+    async def _heard(self, label: str, answer: T) -> T:
+        if self._replies:
+            await point(f"{label}: the answer")
+        return answer
 
     async def _act(self, label: str, verb: Verb[T]) -> T:
         if not self._process.is_cut:

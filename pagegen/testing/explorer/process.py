@@ -33,6 +33,7 @@ class Process:
         near: int = 0,
         near_staleness: float = 0.0,
         pieces: bool = False,
+        replies: bool = False,
     ) -> None:
         self.world = world
         self.name = name
@@ -42,7 +43,7 @@ class Process:
         self.skew = 0.0
         #: Steps that its wall clock will make, each at a moment when it is read.
         self.jumps: list[float] = []
-        face: Store = Face(self, world.medium, pieces=pieces)
+        face: Store = Face(self, world.medium, pieces=pieces, replies=replies)
         if near:
             face = NearStore(
                 face, near, max_staleness=near_staleness, now=self.now, passing=self.monotonic

@@ -107,7 +107,7 @@ def fail_safe(world: World) -> str | None:
 
 
 def what_is_owed_is_not_served(world: World) -> str | None:
-    """While a process owes an invalidation, it serves no page from before it."""
+    """Whoever comes while a process owes an invalidation gets no page from before it there."""
     for visit in world.history.visits:
         page, rendering = visit.page, visit.rendering
         if page is None or rendering is None or visit.how not in SERVED:
@@ -116,7 +116,7 @@ def what_is_owed_is_not_served(world: World) -> str | None:
         for forgetting in world.history.forgettings:
             if forgetting.failed is None or forgetting.process != visit.process:
                 continue
-            owed = forgetting.paid is None or forgetting.paid > visit.answered
+            owed = forgetting.paid is None or forgetting.paid > visit.arrived
             owed = owed and forgetting.failed < visit.arrived and began < forgetting.called
             if owed and not set(forgetting.namespaces).isdisjoint(page.namespaces):
                 return f"{visit.name} got a page whose invalidation by {forgetting.actor} is owed"
