@@ -18,16 +18,20 @@ from pagegen import leasing as lending
 from pagegen.flights import APART, OVERDUE, Flights, Outcome, Turn
 from pagegen.groups import MAX_GROUPS, SEQUENCE, Groups, found
 from pagegen.law.softness import hold
+from pagegen.law.storing import Refusal
 from pagegen.law.tokens import MAX_AHEAD, SKEW, stamped, young
 from pagegen.leasing import LONGEST_PAUSE, Leasing, mark_place
 from pagegen.messages import ResponseHead
-from pagegen.sources import mint
+from pagegen.sources import Sources, mint
 from pagegen.stepping import step
 from pagegen.stores import MemoryStore
-from pagegen.testing import PATIENCE, FakeClock, Reply, Scenario
+from pagegen.testing import PATIENCE, FakeClock, Reply, Scenario, environ
 from pagegen.variants import Marking, marker
+from pagegen.verdicts import Forward, Wait
+from pagegen.wsgi.requests import read_request
 from tests.scenarios.test_collapse import until
-from tests.scenarios.test_early_refresh import always, draws, early
+from tests.scenarios.test_early_refresh import always, draws
+from tests.scenarios.test_early_refresh import early as renewed
 from tests.scenarios.test_leases import SharedStore, all_handle, renders
 from tests.stores.test_memory import page
 from tests.unit.test_leasing import plan
@@ -317,7 +321,31 @@ def test_what_another_process_has_just_renewed_is_not_renewed_again(
         store.on_acquire = lambda: in_another_thread(renew)
         assert second.get("/page").trace == "hit"
         assert store.out == set()
-        assert (renders(stages), early(second)) == (2, 0)
+        assert (renders(stages), renewed(second)) == (2, 0)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_who_has_lost_patience_twice_goes_alone_and_nobody_earlier(
+    clock: FakeClock, early: bool
+) -> None:
+    rule = Rule(path="/page", share="public", namespaces=["page"], ttl="1h")
+    sources = Sources(now=clock, monotonic=clock)
+    engine = PageCache([rule], sources=sources, max_wait=5).engine
+    request = read_request(environ("GET", "/page"))
+    assert isinstance(step(engine.look_up(request)), Forward)
+    waits = [step(engine.look_up(request)) for _ in range(2)]
+    clock.advance(5)
+    anew, again = [step(engine.look_up(request, wait)) for wait in waits]
+    assert isinstance(anew, Forward)
+    assert isinstance(again, Wait)
+    assert (again.again, again.deadline) == (True, clock() + 5)
+    clock.advance(2 if early else 5)
+    if early:
+        step(engine.abandon(anew.ticket, Refusal.FAILED))
+    last = step(engine.look_up(request, again))
+    assert isinstance(last, Forward)
+    # One that begins anew has others behind it.
+    assert (last.ticket.flight is not None) is early
 
 
 # Forgetting -----------------------------------------------------------------------------------
