@@ -382,15 +382,17 @@ class Clockwork(SharedStore):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.took = 0.0
+        self.lease_takes, self.read_takes = 0.05, 0.0
         self.verbs: list[str] = []
 
     async def acquire(self, slot: bytes, owner: bytes, term: float) -> bool:
         self.verbs.append("acquire")
-        self.took += 0.05
+        self.took += self.lease_takes
         return await super().acquire(slot, owner, term)
 
     async def read(self, slot: bytes | None, namespaces: Any) -> Reading:
         self.verbs.append("read")
+        self.took += self.read_takes
         return await super().read(slot, namespaces)
 
 
@@ -422,6 +424,20 @@ def test_the_time_that_a_lease_takes_is_part_of_what_the_store_may_cost(
         assert stage.get("/page").text == "page 1"
         # Half of the time was over: it is not asked again whether the page is there by now.
         assert store.verbs == ["read", "acquire"]
+        assert stage.cache.statistics()["store-failed"] == 2  # that, and the page is not written
+
+
+def test_who_is_in_time_with_a_lease_stores_the_page(front: Any, clock: FakeClock) -> None:
+    store = Clockwork(clock)
+    store.capabilities = replace(store.capabilities, blocking_writes=True)
+    store.lease_takes = store.read_takes = 0.005
+    with Scenario(front, [PAGE], store=store, clock=clock) as stage:
+        state = stage.cache.engine._state
+        object.__setattr__(state.sources, "monotonic", lambda: store.took)
+        store.verbs.clear()
+        assert stage.get("/page").trace == "uri-miss, stored"
+        assert store.verbs == ["read", "acquire", "read"]
+        assert stage.get("/page").trace == "hit"
 
 
 def test_abandoned_leases_are_what_these_tests_would_notice(
