@@ -424,7 +424,7 @@ def test_the_time_that_a_lease_takes_is_part_of_what_the_store_may_cost(
         assert stage.get("/page").text == "page 1"
         # Half of the time was over: it is not asked again whether the page is there by now.
         assert store.verbs == ["read", "acquire"]
-        assert stage.cache.statistics()["store-failed"] == 2  # that, and the page is not written
+        assert stage.cache.statistics()["store-failed"] == 2  # that, and the page was not written
 
 
 def test_who_is_in_time_with_a_lease_stores_the_page(front: Any, clock: FakeClock) -> None:
