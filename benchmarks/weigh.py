@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from pagegen import PageCache, Rule
 from pagegen.asgi.requests import read_request
+from pagegen.law.tokens import HEAD_BYTES
 from pagegen.planning import MEMO_ENTRIES
-from pagegen.sources import TOKEN_BYTES
 from pagegen.stepping import step
 from pagegen.stores import MemoryStore
 from pagegen.stores.s3fifo import S3Fifo
@@ -122,7 +122,7 @@ def tokens(number: int) -> dict[str, float]:
 
     def work() -> None:
         for n in range(number):
-            step(store.add_tokens({f"item:{n:07}": os.urandom(TOKEN_BYTES)}, 60.0))
+            step(store.add_tokens({f"item:{n:07}": os.urandom(HEAD_BYTES)}, 60.0))
 
     taken = grown(work, traced)
     return {"counted": store.statistics()["tokens_bytes"] / number, "taken": taken / number}
@@ -134,7 +134,7 @@ def full(number: int) -> dict[str, float]:
 
     def work() -> None:
         for n in range(number):
-            step(store.add_tokens({f"item:{n:07}": os.urandom(TOKEN_BYTES)}, 60.0))
+            step(store.add_tokens({f"item:{n:07}": os.urandom(HEAD_BYTES)}, 60.0))
 
     taken = grown(work, traced)
     assert store.statistics()["tokens_evicted"] > store.statistics()["tokens_count"]
