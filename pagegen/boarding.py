@@ -182,9 +182,7 @@ class Boarding:
             return None
         if old is not None and page.stored_at <= old.stored_at:
             return None
-        same = page.key == ticket.plan.key
-        same = same and found.tokens[: len(ticket.generation)] == ticket.generation
-        state.settle(ticket, page if same else Outcome.DECLINED)
+        state.settle(ticket, page if ticket.is_for(page) else Outcome.DECLINED)
         await self.give_back(ticket)
         return self.hit(page, now)
 

@@ -127,7 +127,7 @@ class LookUp:
         """A fresh page: the one that was waited for, or one that is renewed before it expires."""
         leads = look.after.ticket if look.after is not None else None
         if look.after is not None:
-            if leads is not None and _same(page, leads):
+            if leads is not None and leads.is_for(page):
                 self._state.settle(leads, page)
             return self._boarding.hit(page, now, collapsed=leads is not None)
         if look.request.method == "GET" and not look.asked.shares_nothing:
@@ -270,12 +270,6 @@ class LookUp:
             stores=False,
         )
         return self._boarding.take_turn(ticket, plan, after)
-
-
-def _same(page: StoredResponse, ticket: Ticket) -> bool:
-    """Whether a page is the one that a ticket was for."""
-    own = page.generation[: len(ticket.generation)]
-    return page.key == ticket.plan.key and own == ticket.generation
 
 
 def _credentials(plan: Plan, request: Request) -> frozenset[str]:

@@ -125,6 +125,11 @@ class Ticket:
     stores: bool = True
     settled: bool = False
 
+    def is_for(self, page: StoredResponse) -> bool:
+        """Whether a page that somebody else has rendered is the one that this ticket is for."""
+        own = page.generation[: len(self.generation)]
+        return page.key == self.plan.key and own == self.generation
+
 
 # Not frozen: a frozen one takes twice as long to make, and hits are made at every request.
 @dataclass(slots=True, eq=False)
