@@ -18,10 +18,12 @@ class Exchange:
 
     ``owner`` is the cache that the exchange belongs to: caches may stand one inside the other.
     ``leading`` is the slot that this handler renders: a handler that asks for its own page through
-    the cache must not wait for itself.
+    the cache must not wait for itself. ``declared``: the namespaces of that page which were known
+    before it was rendered.
     """
 
     __slots__ = (
+        "declared",
         "ended",
         "leading",
         "outer",
@@ -33,8 +35,11 @@ class Exchange:
         "unsettled",
     )
 
-    def __init__(self, owner: object, leading: bytes | None = None) -> None:
+    def __init__(
+        self, owner: object, leading: bytes | None = None, declared: tuple[str, ...] = ()
+    ) -> None:
         self.owner = owner
+        self.declared = declared
         self.outer: Exchange | None = None
         #: Namespaces, each with whether it is to be invalidated softly.
         self.owed: dict[str, bool] = {}

@@ -252,12 +252,14 @@ class Invalidation:
 
     ``again`` says that it was called while a request is handled, and acts once more when the
     handler has ended; ``soft`` that old pages are left to others for a while, where their rules
-    allow it.
+    allow it; ``deferred`` that nothing has happened yet: it waits for the commit of the transaction
+    that it was called in.
     """
 
     namespaces: tuple[str, ...]
     again: bool = False
     soft: bool = False
+    deferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

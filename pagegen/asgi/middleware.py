@@ -124,7 +124,8 @@ class PageCacheMiddleware:
         ticket: Ticket,
         manner: Manner,
     ) -> None:
-        exchange = Exchange(self._engine.realm, ticket.plan.slot)
+        plan = ticket.plan
+        exchange = Exchange(self._engine.realm, plan.slot, plan.namespaces)
         collector = Collector(self._engine, ticket, exchange, request, send, manner)
         try:
             await self._run(scope, receive, request, exchange, collector)

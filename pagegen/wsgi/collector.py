@@ -42,7 +42,7 @@ class Collector:
         self._request = request
         self._start_response = start_response
         self._manner = manner
-        self._exchange = Exchange(engine.realm, ticket.plan.slot)
+        self._exchange = Exchange(engine.realm, ticket.plan.slot, ticket.plan.namespaces)
         self._head: ResponseHead | None = None
         self._status_line = ""
         self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)

@@ -174,7 +174,8 @@ class _Forwarding:
         self._request = request
         self._application = application
         self._ticket = ticket
-        self._exchange = Exchange(self._engine.realm, ticket.plan.slot)
+        plan = ticket.plan
+        self._exchange = Exchange(self._engine.realm, plan.slot, plan.namespaces)
 
     async def run(self) -> None:
         ticket, engine = self._ticket, self._engine

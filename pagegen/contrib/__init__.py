@@ -1,0 +1,1 @@
+"""pagegen at home in frameworks and libraries. Each module imports its own, and nobody else's."""
