@@ -13,8 +13,11 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.demo
 	@$(BIN)/python -m demo_app --port $(PORT)
 
+# Two at a time; who measures or fills the machine has it for itself afterwards. Tests stay beside
+# their neighbours, who share servers with them, until one of the two has nothing left to do.
 test: lint parts
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	@$(BIN)/python -m pytest -m alone
 
 # Without the tests that interrupt and fork at any moment: the tracer has a lock of its own, which
 # they would leave closed behind them.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import Final, TypeVar
 
 Ready = TypeVar("Ready")
@@ -16,6 +18,18 @@ Ready = TypeVar("Ready")
 PATIENCE: Final = 30.0
 _TICK: Final = 0.02
 _LISTENING: Final = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:([0-9]+)")
+#: Ports below those that the kernel gives to who connects or asks for any (from 32768): nobody
+#: gets one of these by chance while its server starts, is away, or was never meant to be there.
+_PORTS: Final = range(15_000, 32_000)
+
+
+def free_port() -> int:
+    """A port of ``127.0.0.1`` that nobody listens on."""
+    while True:
+        port = SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class DidNotStartError(Exception):

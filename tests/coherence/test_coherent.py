@@ -67,6 +67,7 @@ def test_an_application_that_is_wrong_is_found_out(
         assert seen.of_pages(promise) <= {"lagging" if mistake == "lag" else "soft"}
 
 
+@pytest.mark.alone
 @every(
     [
         ("lmdb", NEAR, "uvicorn"),

@@ -226,6 +226,7 @@ def attempt(kind: Kind, illness: Illness, front: str, folder: Path) -> Times:
             cache.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("front", ["wsgi", "asgi"])
 @pytest.mark.parametrize(
     ("kind", "illness"),

@@ -22,8 +22,8 @@ from typing import Final, Literal
 import pytest
 
 from tests.coherence.herd_application import PATIENCE, Told, told
-from tests.processes import port_in, running
-from tests.stores.redis_servers import RedisServer, free_port
+from tests.processes import free_port, port_in, running
+from tests.stores.redis_servers import RedisServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WORKERS: Final = 4
@@ -37,6 +37,8 @@ AT_LEISURE: Final = "timeout=10s"
 _TICK: Final = 0.02
 
 Says = Literal["public", "private"]
+
+pytestmark = pytest.mark.alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,27 @@ class Herd:
 
 
 @contextmanager
+def files(needed: int) -> Iterator[None]:
+    """Let programs that are started while the block runs have so many files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        yield
+        return
+    if hard < needed and hard != resource.RLIM_INFINITY:
+        pytest.fail(
+            f"{CLIENTS} clients need {needed} open files, and {hard} are allowed. "
+            f"Run: sudo prlimit --pid $$ --nofile={needed}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
 def workers(folder: Path, store: str, says: Says = "public") -> Iterator[Herd]:
     """Four workers of uvicorn while the block runs."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = CLIENTS + BESIDES  # one worker may get them all
-    if soft < needed:
-        pytest.skip(f"{CLIENTS} clients need {needed} open files, and {soft} are allowed")
     log = folder / "uvicorn.log"
     command = (
         sys.executable, "-m", "uvicorn", "--port", "0", "--workers", str(WORKERS), "--factory",
@@ -138,7 +155,8 @@ def workers(folder: Path, store: str, says: Says = "public") -> Iterator[Herd]:
     def ready() -> int | None:
         return port_in(log) if len(told(folder)) == WORKERS else None
 
-    with running(command, log, folder, more, ready) as port:
+    # One worker may get them all.
+    with files(CLIENTS + BESIDES), running(command, log, folder, more, ready) as port:
         yield Herd(folder, port)
 
 

@@ -25,7 +25,7 @@ def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,  # one of them runs all tests of a store, which wait for real time
         check=False,
     )
     assert done.returncode == 0, done.stderr

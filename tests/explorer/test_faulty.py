@@ -10,7 +10,7 @@ from tests.explorer.faulty import FAULTS, Fault, no_rehash
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_known_bad_variant_is_caught(fault: Fault) -> None:
-    report = explore(fault.build, preemptions=fault.preemptions, seconds=30)
+    report = explore(fault.build, preemptions=fault.preemptions, seconds=100)
     assert report.found is not None, f"{report}: nothing was found"
     assert report.found.promise in fault.breaks, report.found
     again = replay(fault.build, report.found.schedule)

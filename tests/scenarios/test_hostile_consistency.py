@@ -96,7 +96,15 @@ def test_a_store_without_room_for_a_lease_says_so_and_nobody_waits_for_nobody(
     for number in range(256):
         assert step(store.acquire(number.to_bytes(20, "big"), b"o" * 16, 60))
     stage = scenario(PAGE, store=store, max_wait=0.2)
-    assert stage.get("/page").trace == "uri-miss, stored"
+    traces: list[str] = []
+
+    def in_time() -> bool:
+        """On an event loop a store has 60 ms, which a busy machine may not have."""
+        traces.append(stage.get("/page").trace)
+        return traces[-1] != "bypass: store"
+
+    until(in_time)
+    assert traces[-1] == "uri-miss, stored"
     assert stage.cache.statistics().get("wait", 0) == 0
 
 

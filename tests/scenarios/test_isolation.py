@@ -188,7 +188,9 @@ def test_anonymous_visitors_can_be_sent_to_the_application(scenario: MakeScenari
     assert stage.get("/mine", {"cookie": "session=a; session=b"}).trace == "bypass: identity"
 
 
-@pytest.mark.parametrize("value", [True, 1.5, ["a"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "value", [True, 1.5, ["a"], object()], ids=lambda value: type(value).__name__
+)
 def test_an_answer_that_identifies_nobody_is_a_bypass(
     scenario: MakeScenario, value: object
 ) -> None:

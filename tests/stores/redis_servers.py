@@ -24,6 +24,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.processes import free_port
+
 #: Seconds for which a server may start, end or do what it is asked, and between two looks.
 PATIENCE: Final = 30.0
 TICK: Final = 0.02
@@ -35,13 +37,6 @@ def eventually(fact: Callable[[], object], what: str) -> None:
     while not fact():
         assert time.monotonic() < until, what
         time.sleep(TICK)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class RedisServer:

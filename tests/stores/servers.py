@@ -17,18 +17,12 @@ from typing import Final
 
 import pytest
 
+from tests.processes import free_port
+
 #: Seconds for which a server may start or end, and seconds between two looks at it.
 PATIENCE: Final = 20.0
 _TICK: Final = 0.01
 _MISSING = "memcached is not installed. Run: apt-get install memcached"
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Memcached:

@@ -156,6 +156,7 @@ def test_a_hung_server_costs_its_pages_and_leaves_the_tokens_of_others(
         eventually(lambda: store.body(0) in (b"body", b"newer"))
 
 
+@pytest.mark.alone
 def test_a_hung_server_costs_a_bounded_time_and_none_once_the_breaker_is_open(
     memcached: Memcached,
 ) -> None:

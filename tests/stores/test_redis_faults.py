@@ -41,6 +41,7 @@ def seconds(work: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
+@pytest.mark.alone
 @BOTH_FACES
 def test_a_hung_server_costs_bounded_time_and_then_none(
     on_loop: bool, redis_server: RedisServer, caplog: pytest.LogCaptureFixture

@@ -111,7 +111,7 @@ def test_memory_that_is_not_shared_is_found_out_and_told(tmp_path: Path) -> None
 def test_ctrl_c_and_a_plain_kill_judge_what_there_is(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    given = ("--seconds", "3600", "--workers", "1", "--record", "history", "--json")
+    given = ("--seconds", "100", "--workers", "1", "--record", "history", "--json")
     with start(tmp_path, *given) as process:
         history = tmp_path / "history"
         done = threading.Event()
