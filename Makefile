@@ -69,9 +69,10 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 parts:
 	@missing=; \
 	for part in memcached:memcached redis-server:redis-server chromium:chromium curl:curl nginx:nginx \
-			varnishd:varnish; do \
+			varnishd:varnish initdb:postgresql; do \
 		[ "$$part" = chromium:chromium ] && [ -n "$$CHROMIUM" ] && continue; \
-		PATH="$$PATH:/usr/sbin" command -v $${part%%:*} >/dev/null 2>&1 || missing="$$missing $${part##*:}"; \
+		PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" \
+			command -v $${part%%:*} >/dev/null 2>&1 || missing="$$missing $${part##*:}"; \
 	done; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \

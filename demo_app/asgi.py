@@ -1,6 +1,6 @@
 """The demo as an ASGI application, in starlette: `uvicorn demo_app.asgi:app`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import Engine
@@ -31,14 +31,14 @@ Write = Callable[[Request, Fields], Awaitable[Response]]
 
 
 class Handlers:
-    """Routes and handlers. Reads come from `Site`; each write ends with the cache's hook.
+    """Routes and handlers. Reads come from `Site`, writes go to `Writer`, which forgets pages.
 
     Handlers that read are plain functions: starlette runs them in threads, off the event loop.
     """
 
     def __init__(self, engine: Engine, cache: PageCache) -> None:
         self._site = Site(engine)
-        self._writer = Writer(engine)
+        self._writer = Writer(engine, cache)
         self._board = Board(self._site.pages, engine)
         self._cache = cache
 
@@ -88,33 +88,35 @@ class Handlers:
         return await self._toggle(request, form, me, request.path_params["slug"])
 
     async def _toggle(self, request: Request, form: Fields, user: int, slug: str) -> Response:
+        before = await self._inspect(request)
         await run_in_threadpool(self._writer.toggle_favourite, user, slug)
         names = (
             namespace("user:{user}/favorites", user=user),
             namespace("package:{slug}", slug=slug),
         )
-        await self._note(request, f"POST /users/{user}/favorites/{slug}", names)
-        await self._cache.ainvalidate(*names)
+        what = f"POST /users/{user}/favorites/{slug}"
+        await run_in_threadpool(self._board.note, what, names, before)
         return _back(form, f"/users/{user}/favorites")
 
     async def _vote(self, request: Request, form: Fields) -> Response:
         slug = request.path_params["slug"]
+        before = await self._inspect(request)
         await run_in_threadpool(self._writer.vote, slug)
-        # No hook: `[[invalidates]]` in pagegen.toml forgets these two after this answer.
         names = (namespace("package:{slug}", slug=slug), "catalogue")
-        await self._note(request, f"POST /packages/{slug}/vote", names)
+        what = f"POST /packages/{slug}/vote"
+        await run_in_threadpool(self._board.note, what, names, before)
         return _back(form, f"/packages/{slug}")
 
     async def _submit(self, request: Request, form: Fields) -> Response:
         return await self._add(request, form, inputs.submission(form))
 
     async def _add(self, request: Request, form: Fields, wanted: Submission) -> Response:
+        before = await self._inspect(request)
         checked = await run_in_threadpool(self._writer.submit, wanted)
         if checked.errors:
             page = await run_in_threadpool(self._site.submit, checked)
             return _html(page, 422)
-        await self._note(request, "POST /submit", ["catalogue"])
-        await self._cache.ainvalidate("catalogue")
+        await run_in_threadpool(self._board.note, "POST /submit", ["catalogue"], before)
         return _back(form, f"/packages/{checked.slug}")
 
     async def _sign_in(self, _request: Request, form: Fields) -> Response:
@@ -144,9 +146,6 @@ class Handlers:
             return await self._add(request, form, inputs.sample())
         user, slug = inputs.board_favourite(form)
         return await self._toggle(request, form, user, slug)
-
-    async def _note(self, request: Request, what: str, names: Sequence[str]) -> None:
-        await run_in_threadpool(self._board.note, what, names, await self._inspect(request))
 
     async def _inspect(self, request: Request) -> list[Any]:
         inspect, host = self._cache.ainspect, request.headers.get("host", "")

@@ -91,7 +91,7 @@ class Board:
             connection.execute(CreateTable(write, if_not_exists=True))
 
     def note(self, what: str, names: Sequence[str], before: Sequence[Inspection]) -> None:
-        """Log one write. `before`: the inspections of `TILES` just before pages were forgotten."""
+        """Log one write. `before`: the inspections of `TILES` just before it."""
         cached = [seen for seen in before if seen.state in ("fresh", "stale")]
         row = {
             "at": f"{datetime.now():%H:%M:%S}",

@@ -149,7 +149,7 @@ class Catalogue:
             return Package(
                 **_facts(row),
                 history=tuple(_history(connection, [row.id]).get(row.id, ())),
-                fans=tuple(User(*fan) for fan in connection.execute(_fans(row.id))),
+                fans=tuple(User(*fan) for fan in connection.execute(_fans(row.slug))),
                 related=tuple((r.slug, r.name) for r in connection.execute(_related(row))),
             )
 
@@ -274,11 +274,11 @@ def _history(
     return histories
 
 
-def _fans(package_id: int) -> Select[Any]:
+def _fans(slug: str) -> Select[Any]:
     return (
         select(user.c.id, user.c.name)
         .join(favourite, favourite.c.user_id == user.c.id)
-        .where(favourite.c.package_id == package_id)
+        .where(favourite.c.package_slug == slug)
         .order_by(favourite.c.id.desc())
     )
 
@@ -312,7 +312,7 @@ def _favourites(user_id: int, window: Window) -> Select[Any]:
             package.c.stars,
             favourite.c.added_on,
         )
-        .join(package, package.c.id == favourite.c.package_id)
+        .join(package, package.c.slug == favourite.c.package_slug)
         .join(category, category.c.slug == package.c.category)
         .where(favourite.c.user_id == user_id)
         .order_by(favourite.c.id.desc())

@@ -38,8 +38,11 @@ _WORDS = {
 
 
 def database_path() -> Path:
-    """Where the database is: `DEMO_DATABASE`, or a file beside this module."""
-    return Path(os.environ.get("DEMO_DATABASE") or HERE / ".data" / "catalogue.sqlite")
+    """Where the database is: `DEMO_DATABASE`, or a file beside this module.
+
+    The number in its name is that of its tables' form: one of an earlier version is left alone.
+    """
+    return Path(os.environ.get("DEMO_DATABASE") or HERE / ".data" / "catalogue-2.sqlite")
 
 
 def ensure_database() -> Path:
@@ -168,12 +171,12 @@ def _insert_people(
 ) -> None:
     people = [{"id": number, "name": name} for number, name in enumerate(seed.PEOPLE, 1)]
     last_day = max(history[-1][0] for history in histories.values())
-    heats = [(package["id"], package["heat"]) for package in packages]
+    heats = [(package["slug"], package["heat"]) for package in packages]
     connection.execute(insert(schema.user), people)
     connection.execute(insert(schema.favourite), seed.favourites(heats, last_day))
     one_more = update(schema.package).values(votes=schema.package.c.votes + 1)
     for package in seed.votes(heats):
-        connection.execute(one_more.where(schema.package.c.id == package))
+        connection.execute(one_more.where(schema.package.c.slug == package))
 
 
 if __name__ == "__main__":

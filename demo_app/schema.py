@@ -75,10 +75,11 @@ favourite = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("user_id", ForeignKey("user.id"), nullable=False),
-    Column("package_id", ForeignKey("package.id"), nullable=False),
+    # The slug, not the id: so a row knows the names of all pages that it stands on.
+    Column("package_slug", ForeignKey("package.slug"), nullable=False),
     Column("added_on", String, nullable=False),
-    UniqueConstraint("user_id", "package_id"),
-    Index("favourite_by_package", "package_id"),
+    UniqueConstraint("user_id", "package_slug"),
+    Index("favourite_by_package", "package_slug"),
 )
 
 write = Table(

@@ -15,13 +15,13 @@ _KEEN = {ADA: 62, GRACE: 58}
 _VOTES = 240
 
 
-def favourites(heats: Sequence[tuple[int, float]], last_day: date) -> list[dict[str, Any]]:
-    """Rows of `favourite`, oldest first. `heats`: ids of packages and their heat."""
+def favourites(heats: Sequence[tuple[str, float]], last_day: date) -> list[dict[str, Any]]:
+    """Rows of `favourite`, oldest first. `heats`: slugs of packages and their heat."""
     random = Random(42)  # noqa: S311  nothing secret: the same every time
     rows = [
         {
             "user_id": user,
-            "package_id": package,
+            "package_slug": package,
             "added_on": (last_day - timedelta(days=random.randrange(400))).isoformat(),
         }
         for user in range(1, len(PEOPLE) + 1)
@@ -30,18 +30,18 @@ def favourites(heats: Sequence[tuple[int, float]], last_day: date) -> list[dict[
     return sorted(rows, key=lambda row: row["added_on"])
 
 
-def votes(heats: Sequence[tuple[int, float]]) -> list[int]:
+def votes(heats: Sequence[tuple[str, float]]) -> list[str]:
     """The packages that got a vote before the demo began, one entry a vote."""
     random = Random(7)  # noqa: S311  likewise
-    ids = [package for package, _ in heats]
+    slugs = [package for package, _ in heats]
     weights = [heat**0.5 for _, heat in heats]
-    return random.choices(ids, weights, k=_VOTES)
+    return random.choices(slugs, weights, k=_VOTES)
 
 
-def _some(random: Random, heats: Sequence[tuple[int, float]], count: int) -> list[int]:
-    ids = [package for package, _ in heats]
+def _some(random: Random, heats: Sequence[tuple[str, float]], count: int) -> list[str]:
+    slugs = [package for package, _ in heats]
     cumulated = list(accumulate(4 + heat**0.7 for _, heat in heats))
-    chosen: dict[int, None] = {}
+    chosen: dict[str, None] = {}
     while len(chosen) < count:
-        chosen[random.choices(ids, cum_weights=cumulated)[0]] = None
+        chosen[random.choices(slugs, cum_weights=cumulated)[0]] = None
     return list(chosen)

@@ -1,69 +1,75 @@
-"""The three writes. Each has committed when it returns: only then may pages be forgotten."""
+"""The three writes. None says what it forgets: its rows do (`rows.py`), after their commit."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
 
 from demo_app.inputs import Submission
 from demo_app.problems import Missing
-from demo_app.schema import category, favourite, package, user
+from demo_app.rows import Favourite, Package, User
+from demo_app.schema import category
+from pagegen import PageCache
+from pagegen.contrib.sqlalchemy import watch
 
 
 class Writer:
     """Writes to one database. Safe to share between threads."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, cache: PageCache) -> None:
+        self._sessions = sessionmaker(engine)
+        watch(self._sessions, cache)
 
     def toggle_favourite(self, user_id: int, slug: str) -> bool:
         """Add the package to somebody's favourites, or take it out; True when it was added."""
-        with self._engine.begin() as connection:
-            wanted = _package_id(connection, slug)
-            if connection.scalar(select(user.c.id).where(user.c.id == user_id)) is None:
+        with self._sessions.begin() as session:
+            _find(session, slug)
+            if session.get(User, user_id) is None:
                 raise Missing(f"There is no user {user_id}.")
-            row = {"user_id": user_id, "package_id": wanted}
-            removed = connection.execute(delete(favourite).filter_by(**row))
+            row = {"user_id": user_id, "package_slug": slug}
+            removed = session.execute(delete(Favourite).filter_by(**row))
             if removed.rowcount == 0:
                 today = datetime.now(UTC).date().isoformat()
-                connection.execute(insert(favourite).values(**row, added_on=today))
+                session.add(Favourite(**row, added_on=today))
             return removed.rowcount == 0
 
     def vote(self, slug: str) -> None:
         """One more vote for the package. Raises `Missing`."""
-        with self._engine.begin() as connection:
-            wanted = _package_id(connection, slug)
-            connection.execute(
-                update(package).filter_by(id=wanted).values(votes=package.c.votes + 1)
-            )
+        with self._sessions.begin() as session:
+            _find(session, slug)
+            one_more = {"votes": Package.votes + 1}
+            session.execute(update(Package).filter_by(slug=slug).values(one_more))
 
     def submit(self, form: Submission) -> Submission:
         """Add a package; nothing is written when the returned form has errors."""
         try:
-            with self._engine.begin() as connection:
-                form = _checked(connection, form)
+            with self._sessions.begin() as session:
+                form = _checked(session, form)
                 if not form.errors:
-                    connection.execute(insert(package).values(_new(form)))
+                    session.add(Package(**_new(form)))
         except IntegrityError:
             # Two people sent the same name at the same moment; the second one reads why.
             return replace(form, errors={"name": _taken(form.slug)})
         return form
 
 
-def _package_id(connection: Connection, slug: str) -> int:
-    found = connection.scalar(select(package.c.id).where(package.c.slug == slug))
-    if found is None:
+def _find(session: Session, slug: str) -> None:
+    if not _exists(session, slug):
         raise Missing(f"There is no package called “{slug}” in the catalogue.")
-    return int(found)
 
 
-def _checked(connection: Connection, form: Submission) -> Submission:
+def _exists(session: Session, slug: str) -> bool:
+    return session.scalar(select(Package.id).filter_by(slug=slug)) is not None
+
+
+def _checked(session: Session, form: Submission) -> Submission:
     errors = dict(form.errors)
     known = select(category.c.slug).where(category.c.slug == form.category)
-    if connection.scalar(known) is None:
+    if session.scalar(known) is None:
         errors["category"] = "Choose one of the categories."
-    if connection.scalar(select(package.c.id).where(package.c.slug == form.slug)) is not None:
+    if _exists(session, form.slug):
         errors.setdefault("name", _taken(form.slug))
     return replace(form, errors=errors)
 

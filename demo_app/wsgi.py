@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """Routes and handlers. Reads come from `Site`; each write ends with the cache's hook."""
+    """Routes and handlers. Reads come from `Site`, writes go to `Writer`, which forgets pages."""
 
     def __init__(self, engine: Engine, cache: PageCache) -> None:
         self._site = Site(engine)
-        self._writer = Writer(engine)
+        self._writer = Writer(engine, cache)
         self._board = Board(self._site.pages, engine)
         self._cache = cache
         get, post = partial(Rule, methods=["GET"]), partial(Rule, methods=["POST"])
@@ -96,31 +96,31 @@ class Application:
         return self._toggle(request, inputs.own_list(who, request.cookies), slug)
 
     def _toggle(self, request: Request, user: int, slug: str) -> Response:
+        before = self._inspect(request)
         self._writer.toggle_favourite(user, slug)
         names = (
             namespace("user:{user}/favorites", user=user),
             namespace("package:{slug}", slug=slug),
         )
-        self._note(request, f"POST /users/{user}/favorites/{slug}", names)
-        self._cache.invalidate(*names)
+        self._board.note(f"POST /users/{user}/favorites/{slug}", names, before)
         return _back(request, f"/users/{user}/favorites")
 
     def _vote(self, request: Request, slug: str) -> Response:
+        before = self._inspect(request)
         self._writer.vote(slug)
-        # No hook: `[[invalidates]]` in pagegen.toml forgets these two after this answer.
         names = (namespace("package:{slug}", slug=slug), "catalogue")
-        self._note(request, f"POST /packages/{slug}/vote", names)
+        self._board.note(f"POST /packages/{slug}/vote", names, before)
         return _back(request, f"/packages/{slug}")
 
     def _submit(self, request: Request) -> Response:
         return self._add(request, inputs.submission(request.form))
 
     def _add(self, request: Request, wanted: Submission) -> Response:
+        before = self._inspect(request)
         form = self._writer.submit(wanted)
         if form.errors:
             return self._html(self._site.submit(form), 422)
-        self._note(request, "POST /submit", ["catalogue"])
-        self._cache.invalidate("catalogue")
+        self._board.note("POST /submit", ["catalogue"], before)
         return _back(request, f"/packages/{form.slug}")
 
     def _sign_in(self, request: Request) -> Response:
@@ -149,9 +149,6 @@ class Application:
             return self._add(request, inputs.sample())
         user, slug = inputs.board_favourite(request.form)
         return self._toggle(request, user, slug)
-
-    def _note(self, request: Request, what: str, names: Sequence[str]) -> None:
-        self._board.note(what, names, self._inspect(request))
 
     def _inspect(self, request: Request) -> list[Any]:
         inspect, host = self._cache.inspect, request.host

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from .errors import InvalidationError, LateError, StoreError
 from .law.storing import Refusal
+from .namespaces import parse
 from .rulebook import RuleBook
 
 log = logging.getLogger("pagegen.engine")
@@ -32,6 +34,18 @@ _REMEDIES: Final = {
 }
 
 
+_declared: Final[dict[str, re.Pattern[str]]] = {}
+
+
+def declared(templates: Iterable[str]) -> None:
+    """Names of these templates are declared elsewhere, on rows, and are no slips of the pen: a row
+    may belong to more than some cache has pages of. Raises ``NamespaceError``.
+    """
+    for template in templates:
+        literals = map(re.escape, parse(template).literals)
+        _declared.setdefault(template, re.compile(".+".join(literals)))
+
+
 class Remarks:
     """Remarks of one engine."""
 
@@ -41,6 +55,7 @@ class Remarks:
         self._next_word = 0.0
         self._not_stored: set[tuple[str, Refusal]] = set()
         self._doubted: set[str] = set()
+        self._lenient: set[str] = set()
 
     def store_failed(self, error: Exception, now: float) -> None:
         """The store raised in a look-up or an admission; ``now`` in monotonic seconds."""
@@ -100,5 +115,30 @@ class Remarks:
         for name in names:
             if name in self._doubted or self._book.has(name) or len(self._doubted) >= MAX_DOUBTED:
                 continue
+            if any(pattern.fullmatch(name) for pattern in _declared.values()):
+                continue
             self._doubted.add(name)
             log.warning("no rule of this cache has pages of namespace %r: is it a slip?", name)
+
+    def writes(self, names: Sequence[str]) -> None:
+        """A strict write of what no strict rule has pages of protects nothing."""
+        for name in names:
+            if name in self._lenient or len(self._lenient) >= MAX_DOUBTED:
+                continue
+            if self._book.rules and not self._book.is_strict(name):
+                self._lenient.add(name)
+                log.warning(
+                    "cache.writing(%r): no rule of this cache that says strict has pages of this "
+                    "namespace, so readers may still get the old row before the block has ended",
+                    name,
+                )
+
+    def marks_lost(self, names: Sequence[str], term: float) -> None:
+        """Said each time: some reader may have been given the old row for a while."""
+        log.error(
+            "the marks of a strict write of %s were gone before its block had ended: it took "
+            "longer than its term of %g s (raise term), or the store lost them. What was stored "
+            "meanwhile is forgotten now",
+            ", ".join(names),
+            term,
+        )

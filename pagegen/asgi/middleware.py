@@ -153,11 +153,13 @@ class PageCacheMiddleware:
         collector: Collector,
     ) -> None:
         """Run the application once, with the view of this request."""
-        view = self._engine.view(collector.ticket, request)
-        seen = view_scope(scope, view, self._lifespan_state)
+        seen = self._seen(scope, request, collector.ticket)
         with handling(exchange):
             await self.app(seen, Silence(receive), collector.send)
         await collector.close()
+
+    def _seen(self, scope: Scope, request: Request, ticket: Ticket) -> Scope:
+        return view_scope(scope, self._engine.view(ticket, request), self._lifespan_state)
 
     async def _refresh(
         self, scope: Scope, request: Request, ticket: Ticket, manner: Manner

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from .. import remarks
 from ..errors import ConfigError, NamespaceError
 from ..namespaces import namespace, parse
 
@@ -40,6 +41,10 @@ class Declared:
             for template, names in self._references.items()
             if all(row[name] is not None for name in names)
         )
+
+    def references(self, template: str) -> tuple[str, ...]:
+        """The attributes that one of its templates refers to."""
+        return self._references[template]
 
     def moves(self, changed: Collection[str]) -> bool:
         """Whether a change of these attributes may move a row to other namespaces."""
@@ -79,6 +84,7 @@ def declare(
         references[template] = names
     if not references:
         raise problem("names nothing", 'Write at least one template, such as "item:{id}"')
+    remarks.declared(references)
     return Declared(
         label,
         tuple(references),

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..cache import PageCache
+from ..exchange import Exchange
 from ..exchange import current as current_exchange
 from ..fields import strings
 
@@ -95,12 +96,15 @@ class Rendering:
         self._rows: dict[Kind, Counter[tuple[str, ...]]] = {}
         self._lists: dict[Kind, Counter[object]] = {}
         self._listed: set[Kind] = set()
+        self._asked: dict[object, Kind] = {}
 
     def row(self, kind: Kind, names: tuple[str, ...], statement: object) -> None:
         """A row of these namespaces was read by a statement, which is told from others by value."""
         seen = self._rows.setdefault(kind, Counter())
         if len(seen) < MAX_ROWS or names in seen:
             seen[names] += 1
+        if self._asked.get(statement) is kind:
+            del self._asked[statement]
         lists = self._lists.setdefault(kind, Counter())
         lists[statement] += 1
         if lists[statement] > 1:
@@ -110,14 +114,20 @@ class Rendering:
         """Columns or counts of a class's rows were read: which ones, nobody knows."""
         self._listed.add(kind)
 
+    def asked(self, kind: Kind, statement: object) -> None:
+        """A statement asks for a class's rows, maybe as columns. Where no :meth:`row` comes of it
+        that is :meth:`table`.
+        """
+        self._asked[statement] = kind
+
     def missing(self, page: frozenset[str]) -> Iterator[Missing]:
         """What a page of these namespaces lacks."""
         for kind, seen in self._rows.items():
             lost = {names: count for names, count in seen.items() if page.isdisjoint(names)}
             if lost:
                 yield Missing(self.path, kind.label, sum(lost.values()), _lacking(kind, lost))
-        for kind in self._listed:
-            rows = self._rows.get(kind, {})
+        for kind in self._listed.union(self._asked.values()):
+            rows: Iterable[tuple[str, ...]] = self._rows.get(kind, ())
             if any(page.isdisjoint(names) for names in rows):
                 continue  # said above
             if not (kind.gathers(page) if rows else kind.touches(page)):
@@ -182,7 +192,7 @@ class ReadRecorder:
 
             async def watched(message: Any) -> None:
                 if message["type"] == "http.response.start":
-                    page.groups = _groups(
+                    page.names(
                         (name.decode("latin-1"), value.decode("latin-1"))
                         for name, value in message.get("headers", ())
                     )
@@ -195,24 +205,21 @@ class ReadRecorder:
         return recorded
 
     @contextmanager
-    def page(self, path: str, groups: Iterable[str] = ()) -> Iterator[Rendering | None]:
-        """Record what runs inside; for middleware of frameworks. None where it is no page that is
-        rendered. ``groups``: namespaces that its response names.
-        """
+    def page(self, path: str) -> Iterator[Page | None]:
+        """Record what runs inside; for middleware of frameworks. None where no page is rendered."""
         page = self._page(path)
         if page is None:
             yield None
             return
         with page.reading():
-            yield page.rendering
-        page.groups = tuple(groups)
+            yield page
         page.end()
 
-    def _page(self, path: str) -> _Page | None:
+    def _page(self, path: str) -> Page | None:
         exchange = current_exchange(self._realm)
         if exchange is None or exchange.leading is None:
             return None  # it is not to be stored
-        return _Page(self, exchange, Rendering(path))
+        return Page(self, exchange, Rendering(path))
 
     def found(self, missing: Iterable[Missing]) -> None:
         """Take note of what a page lacks."""
@@ -223,39 +230,48 @@ class ReadRecorder:
                     log.warning("%s", one)
 
 
-class _Page:
-    """One rendering of a page, from its handler's start to its end."""
+class Page:
+    """One page from its handler's start to its end. ``groups``: namespaces that its head names."""
 
-    def __init__(self, recorder: ReadRecorder, exchange: Any, rendering: Rendering) -> None:
+    def __init__(self, recorder: ReadRecorder, exchange: Exchange, rendering: Rendering) -> None:
         self._recorder = recorder
         self._exchange = exchange
-        self.rendering = rendering
+        self._rendering = rendering
         self.groups: tuple[str, ...] = ()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        token = _rendering.set(self.rendering)
+        """What is read inside is this page's."""
+        token = _rendering.set(self._rendering)
         try:
             yield
         finally:
             _rendering.reset(token)
 
+    def names(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Learn what a response's head names."""
+        lines = [value for name, value in headers if name.lower() == "cache-groups"]
+        self.groups = strings(", ".join(lines))
+
     def watch(self, start_response: Callable[..., Any]) -> Callable[..., Any]:
+        """A ``start_response`` that learns the head that passes through it."""
+
         def watched(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            self.groups = _groups(headers)
+            self.names(headers)
             return start_response(status, headers, *more)
 
         return watched
 
     def end(self) -> None:
+        """It is rendered: tell what it lacks."""
         names = frozenset((*self._exchange.declared, *self._exchange.tags, *self.groups))
-        self._recorder.found(self.rendering.missing(names))
+        self._recorder.found(self._rendering.missing(names))
 
 
 class _Watched:
     """A response's pieces; making them may read rows too."""
 
-    def __init__(self, iterable: Any, page: _Page) -> None:
+    def __init__(self, iterable: Any, page: Page) -> None:
         self._close = getattr(iterable, "close", None)
         self._page = page
         with page.reading():
@@ -265,8 +281,12 @@ class _Watched:
         return self
 
     def __next__(self) -> bytes:
-        with self._page.reading():
-            piece: bytes = next(self._pieces)
+        try:
+            with self._page.reading():
+                piece: bytes = next(self._pieces)
+        except StopIteration:
+            self._page.end()  # some test clients close a response when they are told to
+            raise
         return piece
 
     def close(self) -> None:
@@ -274,11 +294,6 @@ class _Watched:
             if self._close is not None:
                 self._close()
         self._page.end()
-
-
-def _groups(headers: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    lines = [value for name, value in headers if name.lower() == "cache-groups"]
-    return strings(", ".join(lines))
 
 
 def _lacking(kind: Kind, lost: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -294,5 +294,5 @@ def test_the_floors_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("page", pages())
 def test_no_page_promises_what_this_version_does_not_have(page: str) -> None:
     # DESIGN names them; no page may use them.
-    for absent in ("pagegen.contrib", "python -m pagegen "):
+    for absent in ("pagegen.cli", "python -m pagegen "):
         assert absent not in text(page)

@@ -1,0 +1,199 @@
+"""Forgetting after the commit: what is written in a transaction waits for its outermost end.
+
+Rules of this file:
+
+1. Names wait in the connection's own list of things to do on commit, so Django drops them with the
+   savepoint, or with the transaction, that is rolled back.
+2. They stand before all others in it: a callback that raises keeps those behind it from running.
+3. Which connection a call belongs to is known where it says so. Else it is every one that has a
+   transaction, and the names are forgotten after each of their commits.
+4. After a commit nothing is raised: the change stands, and the engine owes what was not heard.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from django.db import connections, transaction
+from django.db.transaction import TransactionManagementError
+
+from pagegen.cache import PageCache
+from pagegen.namespaces import check
+from pagegen.verdicts import Invalidation
+
+from .conf import options
+
+log = logging.getLogger("pagegen.contrib.django")
+
+#: Hooks of a connection that are searched, at either end, for a batch that takes more names.
+#: Beyond them a new batch begins: one more trip, and no search that grows with its square.
+SEARCHED: Final = 16
+
+
+class Batch:
+    """Names that are forgotten in one call when the transaction they were written in commits.
+
+    Called by Django, after the commit and outside of any transaction. Raises nothing.
+    """
+
+    def __init__(self, cache: PageCache, soft: bool, alias: str) -> None:
+        self.cache = cache
+        self.soft = soft
+        self.alias = alias
+        #: Each once, in the order in which they came.
+        self.names: dict[str, None] = {}
+        #: Rows of the outbox that say the same in the database.
+        self.rows: list[str] = []
+
+    def add(self, names: Iterable[str]) -> None:
+        """Take more names, and write those that are new to the outbox if there is one."""
+        new = [name for name in names if name not in self.names]
+        self.names |= dict.fromkeys(new)
+        if new:
+            self.rows += _shelve(self.cache, self.alias, new)
+
+    def absorb(self, other: Batch) -> None:
+        """Take over what another one would have forgotten."""
+        self.names |= other.names
+        self.rows += other.rows
+
+    def __call__(self) -> None:
+        """Forget the names; what the store does not acknowledge is logged, and owed."""
+        names = tuple(self.names)
+        try:
+            PageCache.invalidate(self.cache, *names, soft=self.soft)
+            if self.rows:
+                from pagegen.contrib.outbox import django as outbox  # noqa: PLC0415 - optional
+
+                outbox.settle(self.alias, self.rows)
+        except Exception:
+            log.exception(
+                "the commit on database %r stands, but pages of %s may still be served elsewhere. "
+                "It is tried again; until then this process does not use the cache for them",
+                self.alias,
+                ", ".join(names[:20]) + (" …" if len(names) > 20 else ""),
+            )
+
+
+def later(
+    cache: PageCache, names: Sequence[str], *, soft: bool = False, using: str | None = None
+) -> Invalidation | None:
+    """Have these namespaces forgotten after the outermost commit; None where no block is open.
+
+    ``using``: the database alias that is written to. None means every connection of this thread
+    that is in an ``atomic`` block now. Raises ``NamespaceError`` before anything is kept, and
+    ``TransactionManagementError`` for a transaction that is managed by hand, whose commit nobody
+    can see.
+    """
+    checked = tuple(check(name) for name in names)
+    open_ones = [connection for connection in _connections(using) if _in_block(connection)]
+    if not open_ones:
+        return None
+    for connection in open_ones:
+        _batch(connection, cache, soft).add(checked)
+    return Invalidation(tuple(dict.fromkeys(checked)), soft=soft, deferred=True)
+
+
+def refuse_manual(connection: Any) -> None:
+    """Raise ``TransactionManagementError`` where a commit by hand would go unseen."""
+    by_hand = (
+        not getattr(connection, "commit_on_exit", True)
+        if connection.in_atomic_block
+        else not connection.get_autocommit()
+    )
+    if by_hand:
+        raise TransactionManagementError(
+            f"database {connection.alias!r} has autocommit off: pagegen cannot see when this write "
+            "is committed, and to forget before the commit would poison pages. Write inside "
+            "transaction.atomic() with autocommit on; or write under "
+            "pagegen.contrib.django.guard.accounted() and call cache.invalidate_now() after "
+            "the commit"
+        )
+
+
+def _connections(using: str | None) -> Iterator[Any]:
+    if using is not None:
+        yield connections[using]
+    else:
+        yield from connections.all(initialized_only=True)
+
+
+def _in_block(connection: Any) -> bool:
+    """Whether names must wait; raises where it cannot be seen for how long."""
+    if connection.in_atomic_block:
+        refuse_manual(connection)
+        return True
+    if connection.connection is not None and not connection.autocommit:
+        refuse_manual(connection)
+    return False
+
+
+def shelves() -> bool:
+    """Whether names are written to the outbox, which needs a transaction for every write."""
+    return options().outbox
+
+
+def waiting(connection: Any) -> int:
+    """How many names wait for the commit of this connection, counted among its nearest batches."""
+    return sum(len(entry[1].names) for entry in _nearest(connection))
+
+
+def _nearest(connection: Any) -> list[tuple[Any, ...]]:
+    """Our entries among what the connection does on commit, where they are looked for."""
+    hooks = connection.run_on_commit
+    near = hooks if len(hooks) <= 2 * SEARCHED else (*hooks[:SEARCHED], *hooks[-SEARCHED:])
+    return [entry for entry in near if isinstance(entry[1], Batch)]
+
+
+def _batch(connection: Any, cache: PageCache, soft: bool) -> Batch:
+    """The batch that is dropped when any open savepoint is, and only then: found, or begun.
+
+    What a savepoint collected that is released by now belongs to the one around it, and is merged
+    with what that one collected: a thousand savepoints in a row are one call on commit.
+    """
+    if _captured(connection):
+        return _begin(connection, cache, soft)
+    still_open = set(connection.savepoint_ids) - {None}
+    found: dict[frozenset[str], Batch] = {}
+    for entry in _nearest(connection):
+        batch = entry[1]
+        if batch.cache is not cache or batch.soft != soft:
+            continue
+        level = frozenset(entry[0] & still_open)
+        if level not in found:
+            found[level] = batch
+        else:
+            found[level].absorb(batch)
+            connection.run_on_commit.remove(entry)
+    mine = found.get(frozenset(still_open))
+    if mine is None:
+        mine = _begin(connection, cache, soft)
+        hooks = connection.run_on_commit
+        hooks.insert(0, hooks.pop())
+    return mine
+
+
+def _begin(connection: Any, cache: PageCache, soft: bool) -> Batch:
+    batch = Batch(cache, soft, connection.alias)
+    transaction.on_commit(batch, using=connection.alias)
+    return batch
+
+
+def _captured(connection: Any) -> bool:
+    """Whether Django's TestCase holds the transaction, which never commits.
+
+    Its ``captureOnCommitCallbacks`` takes what came last, and runs it while the block is open.
+    """
+    return any(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def _shelve(cache: PageCache, alias: str, names: Sequence[str]) -> Sequence[str]:
+    """Write the names into the transaction itself, where the settings say ``outbox``; the rows."""
+    if not shelves():
+        return ()
+    from pagegen.contrib.outbox import django as outbox  # noqa: PLC0415 - optional
+
+    rows: Sequence[str] = outbox.write(alias, cache.configuration.settings.site, names)
+    return rows

@@ -1,0 +1,112 @@
+"""Writes that go past the watch: SQL as text, and statements over a connection of one's own.
+
+Every statement of a watched engine passes here, as text. Whether it writes a declared table is told
+from its words, so an odd one may escape, and a word in a string may be taken for a table.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import lru_cache
+from typing import Any, Final, Literal
+from weakref import WeakSet
+
+from sqlalchemy.engine import Connection, Engine
+
+from .connections import said_for
+from .declarations import Catalogue
+from .ledger import Ledger
+
+log = logging.getLogger("pagegen.contrib.sqlalchemy")
+
+Unseen = Literal["warn", "raise", "allow"]
+
+#: The execution option by which a caller says what a statement forgets.
+OPTION: Final = "pagegen_names"
+#: Statements whose words are remembered: more than applications have.
+_STATEMENTS: Final = 2_048
+_NAME: Final = r'(?:["`\[]?[\w$]+["`\]]?\s*\.\s*)*["`\[]?([\w$]+)'
+_WRITES: Final = re.compile(
+    r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|merge\s+into"
+    rf"|delete\s+from|truncate(?:\s+table)?|copy)\s+(?:only\s+)?{_NAME}",
+    re.IGNORECASE,
+)
+_REMEDY: Final = (
+    "Say what it forgets with execution_options={'pagegen_names': ['item:7']}, or write it as a "
+    "statement of session.execute()"
+)
+
+
+class UnseenWriteError(RuntimeError):
+    """A write to a declared table whose rows cannot be told. Nothing of it is committed: it is
+    raised before the statement, or asks for a rollback.
+    """
+
+
+class Guard:
+    """Sees statements before they are sent. ``unseen``: what to do about those nobody covers."""
+
+    def __init__(self, catalogue: Catalogue, ledger: Ledger, unseen: Unseen) -> None:
+        self._catalogue = catalogue
+        self._ledger = ledger
+        self._unseen = unseen
+        self._told: set[str] = set()
+        #: Those that watched sessions use: another database may have tables of the same names.
+        self.engines: WeakSet[Engine] = WeakSet()
+
+    def before_cursor_execute(
+        self, connection: Connection, cursor: Any, statement: str, given: Any, context: Any, _: bool
+    ) -> None:
+        """Take the names that the caller says, or judge the statement."""
+        if connection.engine not in self.engines:
+            return
+        options = context.execution_options if context is not None else {}
+        said = options.get(OPTION)
+        if said is None and (statement[:6].lower() == "select" or not self._is_write(statement)):
+            return
+        session = self._ledger.session_of(connection)
+        if said is not None:
+            if session is not None:
+                self._ledger.add(session, said)
+                return
+            if (pending := said_for(connection)) is not None:
+                pending.add(*said)
+                return
+        elif session is None:
+            if said_for(connection) is not None:
+                return
+        else:
+            book = self._ledger.book(session)
+            if book.covered or (book.inside is not None and book.flush is not None):
+                return
+            if book.inside is not None:
+                self._refuse_legacy()
+                return
+        self._judge(statement)
+
+    def _is_write(self, statement: str) -> bool:
+        return not self._catalogue.table_names.isdisjoint(written(statement))
+
+    def _refuse_legacy(self) -> None:
+        if self._unseen != "allow":
+            raise UnseenWriteError(
+                "bulk_save_objects and the other bulk_…() methods of a session tell nobody which "
+                "rows they write. Write session.execute(insert(Item), rows) or "
+                "session.execute(update(Item), rows)"
+            )
+
+    def _judge(self, statement: str) -> None:
+        tables = ", ".join(sorted(written(statement) & self._catalogue.table_names))
+        what = f"a statement past the watch writes {tables or 'a table'}: {statement[:200]!r}"
+        if self._unseen == "raise":
+            raise UnseenWriteError(f"{what}. {_REMEDY}")
+        if self._unseen == "warn" and tables not in self._told:
+            self._told.add(tables)
+            log.warning("%s: pages may stay old. %s", what, _REMEDY)
+
+
+@lru_cache(_STATEMENTS)
+def written(statement: str) -> frozenset[str]:
+    """Names of the tables that a statement may write, in lower case and without schema."""
+    return frozenset(name.lower() for name in _WRITES.findall(statement))

@@ -1,0 +1,263 @@
+"""``watch``: from then on the commits of these sessions forget what they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
+from typing import Any, Final, Literal
+from weakref import WeakSet
+
+from sqlalchemy import Delete, Insert, Table, Update, event
+from sqlalchemy.engine import Connection, Engine, Result
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import (
+    Mapper,
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    SessionTransactionOrigin,
+    scoped_session,
+    sessionmaker,
+)
+
+from ...cache import PageCache
+from ...errors import ConfigError
+from .bulk import change
+from .connections import Pending, said_for
+from .declarations import Catalogue
+from .flushing import Flushes
+from .guard import OPTION, Guard, Unseen, UnseenWriteError
+from .inserts import insert
+from .ledger import Ledger, log
+
+Joined = Literal["raise", "commit"]
+
+_watches: Final[WeakSet[Watch]] = WeakSet()
+
+
+class Watch:
+    """What :func:`watch` began. ``stop`` ends it; what was collected by then is not forgotten."""
+
+    def __init__(
+        self,
+        target: Any,
+        cache: PageCache,
+        classes: Mapping[type, Iterable[str]],
+        unseen: Unseen,
+        joined: Joined,
+    ) -> None:
+        self.ledger = Ledger(cache)
+        self.catalogue = Catalogue(classes)
+        self.catalogue.gather()
+        self._flushes = Flushes(self.catalogue, self.ledger)
+        self._guard = Guard(self.catalogue, self.ledger, unseen)
+        self._joined = joined
+        self._lock = Lock()
+        self._heard: list[tuple[Any, str, Callable[..., Any]]] = []
+        self._sessions = _listened(target)
+        self._listen()
+
+    def stop(self) -> None:
+        """Listen no more. May be called twice."""
+        _watches.discard(self)
+        with self._lock:
+            heard, self._heard = self._heard, []
+        for target, name, listener in heard:
+            event.remove(target, name, listener)
+
+    def watches(self, session: Session) -> bool:
+        """Whether this session is one of those."""
+        if isinstance(self._sessions, Session):
+            return session is self._sessions
+        return isinstance(session, self._sessions)
+
+    def _listen(self) -> None:
+        for name, listener in (
+            ("after_begin", self._after_begin),
+            ("after_transaction_create", self._after_transaction_create),
+            ("after_transaction_end", self._after_transaction_end),
+            ("before_flush", self._flushes.before_flush),
+            ("after_flush", self._flushes.after_flush),
+            ("do_orm_execute", self._do_orm_execute),
+        ):
+            self._hear(self._sessions, name, listener)
+        self._hear(self._sessions, "after_commit", self._after_commit, insert=True)
+        # Of all engines, now: to add listeners to one that others use at this moment is not safe.
+        self._hear(Engine, "commit", self.ledger.sends_commit)
+        self._hear(Engine, "commit_twophase", self._sends_commit_twophase)
+        self._hear(Engine, "before_cursor_execute", self._guard.before_cursor_execute)
+        self._hear(Mapper, "before_update", self._flushes.before_update)
+        self._hear(Mapper, "before_delete", self._flushes.before_delete)
+        self._hear(Mapper, "after_configured", self.catalogue.gather)
+        _watches.add(self)
+
+    def _hear(self, target: Any, name: str, listener: Callable[..., Any], **how: Any) -> None:
+        event.listen(target, name, listener, **how)
+        self._heard.append((target, name, listener))
+
+    def _after_begin(
+        self, session: Session, transaction: SessionTransaction, connection: Connection
+    ) -> None:
+        self._guard.engines.add(connection.engine)
+        self.ledger.joins(session, connection)
+
+    def _sends_commit_twophase(self, connection: Connection, *_: object) -> None:
+        self.ledger.sends_commit(connection)
+
+    def _after_transaction_create(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.origin is SessionTransactionOrigin.SUBTRANSACTION:
+            book = self.ledger.book(session)
+            book.inside = book.inside or transaction
+
+    def _after_commit(self, session: Session) -> None:
+        savepoint = session.get_nested_transaction()
+        if savepoint is not None:
+            self.ledger.released(session, savepoint)
+            return
+        transaction = session.get_transaction()
+        level = None if transaction is None else self.ledger.take(session, transaction)
+        if level is None or not level.names:
+            return
+        if level.connections and not level.begun and self._joined == "raise":
+            self._hand_over(level.names, level.connections)
+        else:
+            self.ledger.forget(level.names, level.connections)
+
+    def _hand_over(self, names: Iterable[str], connections: Iterable[Connection]) -> None:
+        """The commit was none: the transaction belongs to a connection, and goes on."""
+        for connection in connections:
+            outer = said_for(connection)
+            if outer is not None:
+                outer.add(*names)
+                return
+        raise UnseenWriteError(
+            "this session joined a transaction that its connection had begun, and nobody would "
+            "forget its pages when that is committed. Begin it with forgetting(engine, cache); in "
+            'tests that roll everything back, watch(…, joined="commit")'
+        )
+
+    def _after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
+        book = self.ledger.book(session)
+        if book.inside is transaction:
+            book.inside = book.flush = None
+        level = self.ledger.take(session, transaction)
+        if level is not None and transaction.parent is None and (level.begun or level.durable):
+            log.warning(
+                "a transaction ended without an acknowledged commit, though some of it may count: "
+                "its %d namespaces are forgotten all the same",
+                len(level.names),
+            )
+            self.ledger.forget(level.names, level.connections)
+
+    def _do_orm_execute(self, state: ORMExecuteState) -> Result[Any] | None:
+        """Run a write of declared rows so that its rows are known; None for everything else."""
+        statement = state.statement
+        if state.is_select or not isinstance(statement, (Update, Delete, Insert)):
+            return None
+        if state.execution_options.get(OPTION) is not None or not isinstance(
+            statement.table, Table
+        ):
+            return None  # the guard judges an alias
+        kinds = self.catalogue.of_table(statement.table)
+        if not kinds:
+            return None
+        if state.session.autoflush and state.execution_options.get("autoflush", True):
+            state.session.flush()
+        if isinstance(statement, Insert):
+            return insert(self.ledger, state, statement, kinds)
+        return change(self.ledger, state, statement, kinds)
+
+
+def watch(
+    target: Any,
+    cache: PageCache,
+    *,
+    classes: Mapping[type, Iterable[str]] | None = None,
+    unseen: Unseen = "warn",
+    joined: Joined = "raise",
+) -> Watch:
+    """Forget what these sessions write, after their outermost commit and before it returns.
+
+    target: a class of sessions, a ``sessionmaker``, a ``scoped_session``, their async forms, or one
+    session. Call it once, before sessions are made. classes: declarations for mapped classes that
+    have none of their own. unseen: what to do about a write to a declared table that cannot be
+    covered. joined: what the commit of a session is that joined a transaction of its connection:
+    none (the names go to :func:`forgetting`, or ``UnseenWriteError`` is raised), or a ``"commit"``.
+
+    Raises ``ConfigError`` for a wrong declaration: here for classes that are configured, and when
+    they are configured for others. Raises ``TypeError`` for another target.
+    """
+    for name, value, allowed in (
+        ("unseen", unseen, ("warn", "raise", "allow")),
+        ("joined", joined, ("raise", "commit")),
+    ):
+        if value not in allowed:
+            raise ConfigError(
+                f"{value!r} is none of {', '.join(allowed)}",
+                "Take one of them",
+                field=name,
+                where="watch()",
+            )
+    return Watch(target, cache, classes or {}, unseen, joined)
+
+
+def pending(target: Any) -> Pending:
+    """Where to say what the transaction of a session, or of :func:`forgetting`, forgets.
+
+    Raises ``TypeError`` for what is neither, and ``LookupError`` for one that nobody watches.
+    """
+    if isinstance(target, (async_scoped_session, scoped_session)):
+        target = target()
+    if isinstance(target, (AsyncSession, AsyncConnection)):
+        target = target.sync_session if isinstance(target, AsyncSession) else target.sync_connection
+    if isinstance(target, Connection):
+        found = said_for(target)
+        if found is not None:
+            return found
+        sessions = [watch.ledger.session_of(target) for watch in list(_watches)]
+        target = next((session for session in sessions if session is not None), target)
+    if isinstance(target, Session):
+        session = target
+        ledgers = [watch.ledger for watch in list(_watches) if watch.watches(session)]
+        if ledgers:
+            return Pending(lambda names: _add(ledgers, session, names))
+    elif not isinstance(target, Connection):
+        raise TypeError(f"{target!r} is no session and no connection")
+    raise LookupError(f"nobody watches {target!r}: watch(…) its class, or use forgetting(…)")
+
+
+def _add(ledgers: Iterable[Ledger], session: Session, names: Iterable[str]) -> None:
+    for ledger in ledgers:
+        ledger.add(session, names)
+
+
+def _listened(target: Any) -> type[Session] | Session:
+    """What SQLAlchemy's events listen on for this target."""
+    if isinstance(target, (scoped_session, async_scoped_session)):
+        target = target.session_factory
+    if isinstance(target, AsyncSession):
+        return target.sync_session
+    if isinstance(target, async_sessionmaker):
+        return _own_class(target)
+    if isinstance(target, type) and issubclass(target, AsyncSession):
+        return target.sync_session_class
+    if isinstance(target, sessionmaker):
+        return target.class_
+    if isinstance(target, Session):
+        return target
+    if isinstance(target, type) and issubclass(target, Session):
+        return target
+    raise TypeError(f"{target!r} is no session, no class of sessions and no maker of them")
+
+
+def _own_class(maker: async_sessionmaker[Any]) -> type[Session]:
+    """Give an async maker a class of sync sessions of its own, for others must not be watched."""
+    base = maker.kw.get("sync_session_class") or maker.class_.sync_session_class
+    own = type(base.__name__, (base,), {})
+    maker.configure(sync_session_class=own)
+    return own

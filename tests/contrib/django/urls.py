@@ -1,0 +1,7 @@
+"""No views: each test says which URLconf it wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+urlpatterns: list[Any] = []
