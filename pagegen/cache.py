@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from importlib import import_module
 from os import PathLike
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import config, namespaces
 from .compression import check as check_coders
@@ -26,6 +27,10 @@ from .stepping import step
 from .stores import Store, open_store
 from .stores.threads import for_loop
 from .verdicts import Inspection, Invalidation
+from .writing import DEFAULT_TERM, DEFAULT_WAIT, AsyncWriting, Writing
+
+if TYPE_CHECKING:
+    from .contrib.outbox import Outbox
 
 log = logging.getLogger("pagegen.cache")
 
@@ -80,7 +85,7 @@ class PageCache:
         *,
         store: Store | None = None,
         sources: Sources | None = None,
-    ) -> PageCache:
+    ) -> Self:
         """Build from a file; raises ``ConfigError``. ``store`` replaces the one it names."""
         configuration = config.load(path)
         try:
@@ -95,7 +100,7 @@ class PageCache:
         *,
         store: Store | None = None,
         sources: Sources | None = None,
-    ) -> PageCache:
+    ) -> Self:
         """Build from a configuration that is read already; raises ``ConfigError``."""
         self = cls.__new__(cls)
         self._build(configuration, store, sources)
@@ -110,6 +115,7 @@ class PageCache:
             except ConfigError as error:
                 raise error.at(where=f'rule "{rule.name}"') from None
             _check_soft(rule, configuration.settings)
+            _check_strict(rule, configuration.settings)
         try:
             opened = open_store(
                 configuration.settings,
@@ -150,6 +156,50 @@ class PageCache:
     async def ainvalidate(self, *names: str, soft: bool = False) -> Invalidation:
         """:meth:`invalidate` without blocking an event loop."""
         return await self.on_loop.invalidate(names, soft=soft)
+
+    def writing(
+        self,
+        *names: str,
+        term: str | float = DEFAULT_TERM,
+        wait: str | float = DEFAULT_WAIT,
+        soft: bool = False,
+    ) -> Writing:
+        """A block that commits rows of these namespaces: ``with cache.writing("item:7"): …``.
+
+        From its beginning to its end pages of rules with ``strict`` are neither served from before
+        nor stored: nobody who asks after the commit gets the old row. At its end, however it ends,
+        the namespaces are forgotten as :meth:`invalidate` does, ``soft`` or not.
+
+        term: for how long at most, a duration. A block that takes longer is not strict to its end,
+            which is logged; a process that dies in it leaves its readers without stored pages for
+            so long. wait: how long to wait while four others write the same namespace.
+
+        Raises ``ValueError`` and ``NamespaceError`` at once, ``WritingError`` before the block runs
+        (the store does not answer, or others write for longer than ``wait``), and
+        ``InvalidationError`` after it.
+        """
+        return Writing(self.engine, names, term=term, wait=wait, soft=soft)
+
+    def awriting(
+        self,
+        *names: str,
+        term: str | float = DEFAULT_TERM,
+        wait: str | float = DEFAULT_WAIT,
+        soft: bool = False,
+    ) -> AsyncWriting:
+        """:meth:`writing` without blocking an event loop: ``async with cache.awriting(...)``."""
+        return AsyncWriting(self.on_loop, names, term=term, wait=wait, soft=soft)
+
+    def outbox(self, connection: object) -> Outbox:
+        """Invalidations that are part of a database transaction: not lost with a worker that dies.
+
+        ``connection``: a ``Session``, ``AsyncSession`` or ``Connection`` of SQLAlchemy, an alias or
+        connection of Django, or one of ``sqlite3``, psycopg or psycopg2; ``TypeError`` for others.
+        See :class:`pagegen.contrib.outbox.Outbox`.
+        """
+        # By name: what stands above is imported by who uses it, and by nobody else.
+        opened: Outbox = import_module("pagegen.contrib.outbox").open_outbox(self, connection)
+        return opened
 
     def tag(self, *names: str) -> None:
         """Say while rendering that the page also belongs to these namespaces.
@@ -224,6 +274,17 @@ def _check_soft(rule: Rule, settings: Settings) -> None:
             "needs a site_key: who writes is told from others by a signed cookie",
             "Give [pagegen] a site_key, the same to all processes, or remove soft",
             field="soft",
+            where=f'rule "{rule.name}"',
+        )
+
+
+def _check_strict(rule: Rule, settings: Settings) -> None:
+    """Raises ``ConfigError`` for a strict rule whose tokens may be some seconds old."""
+    if rule.strict and settings.near_staleness:
+        raise ConfigError(
+            "cannot go with near_max_staleness, which uses tokens again after they were replaced",
+            "Remove near_max_staleness, or strict",
+            field="strict",
             where=f'rule "{rule.name}"',
         )
 

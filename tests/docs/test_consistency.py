@@ -98,10 +98,10 @@ def test_what_the_explorer_holds_is_as_much_as_the_contract_says() -> None:
     said = section(CONTRACT, "How far the explorer looks")
     assert f"It has {len(BOUNDS)} worlds" in said
     assert f"{len(FIT)} of the worlds on LMDB, Redis and memcached" in said
-    assert len(FAULTS) == 16
-    assert "[Sixteen variants]" in said
-    assert len(PROMISES) == 10
-    assert "ten promises" in section(CONTRACT, CAUGHT).replace("\n", " ")
+    assert len(FAULTS) == 23
+    assert "[Twenty-three variants]" in said
+    assert len(PROMISES) == 11
+    assert "eleven promises" in section(CONTRACT, CAUGHT).replace("\n", " ")
 
 
 def test_every_public_name_of_the_explorer_is_listed_and_no_other() -> None:

@@ -23,6 +23,7 @@ from pagegen.law.storing import Refusal
 from pagegen.readers import QUERY_PRESETS
 from pagegen.steering import STEERING
 from pagegen.verdicts import Reason
+from tests.contrib.django import setting_up
 from tests.docs.pages import ROOT, code, pages, prose, rows, section, text
 from tests.test_architecture import FLOORS
 
@@ -143,6 +144,7 @@ def _all_rows(page: str) -> list[list[str]]:
 
 
 def _modules() -> Iterator[Any]:
+    setting_up.configure()  # Django's modules cannot be imported without
     for found in pkgutil.walk_packages(pagegen.__path__, "pagegen."):
         yield importlib.import_module(found.name)
 
@@ -160,9 +162,11 @@ def _constants() -> dict[str, float]:
     return found
 
 
-# Numbers that bound nothing: of formats and protocols, and places in a file.
+# Numbers that bound nothing: of formats, protocols and exit codes, and places in a file.
 NO_LIMITS: Final = {
     "pagegen.compression._GZIP_FORMAT",
+    "pagegen.contrib.django.management.commands.pagegen.FAILED",
+    "pagegen.contrib.django.management.commands.pagegen.NOT_UNDERSTOOD",
     "pagegen.keys.KEY_FORMAT",
     "pagegen.stores.codec.FORMAT",
     "pagegen.stores.codec._BEFORE",

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary, ref
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
@@ -38,7 +38,7 @@ SHOWN: Final = 5
 class Level:
     """What one transaction or savepoint collected. ``begun``: whether a COMMIT was sent for it."""
 
-    __slots__ = ("begun", "connections", "durable", "names")
+    __slots__ = ("begun", "connections", "durable", "names", "rows")
 
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
@@ -46,15 +46,19 @@ class Level:
         #: Whether statements count at once, whatever becomes of the transaction.
         self.durable = False
         self.connections: list[Connection] = []
+        #: Rows of the outbox that say the same, and where they are.
+        self.rows: list[tuple[Engine, tuple[str, ...]]] = []
 
 
 class Book:
     """What is known of one session."""
 
-    __slots__ = ("covered", "early", "flush", "inside", "levels")
+    __slots__ = ("applied", "covered", "early", "flush", "inside", "levels")
 
     def __init__(self) -> None:
         self.levels: dict[SessionTransaction, Level] = {}
+        #: Rows of the outbox whose names were forgotten, to be deleted.
+        self.applied: list[tuple[Engine, tuple[str, ...]]] = []
         #: Collected before the transaction began.
         self.early: dict[str, None] = {}
         #: The flush that runs, and the subtransaction in which it or a legacy bulk call writes.
@@ -144,18 +148,26 @@ class Ledger:
             self._sessions.pop(connection, None)
         return level
 
-    def forget(self, names: Iterable[str], connections: Iterable[Connection] = ()) -> None:
+    @property
+    def site(self) -> str:
+        """The cache's name, which its rows in the outbox bear."""
+        return self.cache.configuration.settings.site
+
+    def forget(self, names: Iterable[str], connections: Iterable[Connection] = ()) -> bool:
         """Forget them now. What the store does not acknowledge is logged and owed; never raises
-        but for who is cancelled, and then it is owed as well.
+        but for who is cancelled, and then it is owed as well. Whether all was acknowledged.
         """
         every = list(names)
+        heard = True
         waits = any(connection.dialect.is_async for connection in connections)
         for first in range(0, len(every), BATCH):
             batch = every[first : first + BATCH]
             try:
                 self._invalidate(batch, waits)
             except Exception as error:
+                heard = False
                 _say(batch, error)
+        return heard
 
     async def aforget(self, names: Iterable[str]) -> None:
         """:meth:`forget` in a task, without blocking its loop."""

@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
 
 from ...cache import PageCache
 from ...errors import ConfigError
+from ..outbox import sqlalchemy as outbox
 from .bulk import change
 from .connections import Pending, said_for
 from .declarations import Catalogue
@@ -50,8 +51,10 @@ class Watch:
         classes: Mapping[type, Iterable[str]],
         unseen: Unseen,
         joined: Joined,
+        outbox: bool,
     ) -> None:
         self.ledger = Ledger(cache)
+        self._outbox = outbox
         self.catalogue = Catalogue(classes)
         self.catalogue.gather()
         self._flushes = Flushes(self.catalogue, self.ledger)
@@ -87,6 +90,8 @@ class Watch:
         ):
             self._hear(self._sessions, name, listener)
         self._hear(self._sessions, "after_commit", self._after_commit, insert=True)
+        if self._outbox:
+            self._hear(self._sessions, "before_commit", self._before_commit)
         # Of all engines, now: to add listeners to one that others use at this moment is not safe.
         self._hear(Engine, "commit", self.ledger.sends_commit)
         self._hear(Engine, "commit_twophase", self._sends_commit_twophase)
@@ -114,6 +119,18 @@ class Watch:
             book = self.ledger.book(session)
             book.inside = book.inside or transaction
 
+    def _before_commit(self, session: Session) -> None:
+        """Write what is known after a last flush into each database that is written to: nobody
+        knows which of them a name belongs to.
+        """
+        if session.get_nested_transaction() is not None or session.get_transaction() is None:
+            return
+        session.flush()
+        level = self.ledger.root(session)
+        for connection in level.connections if level.names else ():
+            ids = outbox.write(connection, self.ledger.site, level.names)
+            level.rows.append((connection.engine, ids))
+
     def _after_commit(self, session: Session) -> None:
         savepoint = session.get_nested_transaction()
         if savepoint is not None:
@@ -125,8 +142,8 @@ class Watch:
             return
         if level.connections and not level.begun and self._joined == "raise":
             self._hand_over(level.names, level.connections)
-        else:
-            self.ledger.forget(level.names, level.connections)
+        elif self.ledger.forget(level.names, level.connections):
+            self.ledger.book(session).applied = level.rows
 
     def _hand_over(self, names: Iterable[str], connections: Iterable[Connection]) -> None:
         """The commit was none: the transaction belongs to a connection, and goes on."""
@@ -145,6 +162,11 @@ class Watch:
         book = self.ledger.book(session)
         if book.inside is transaction:
             book.inside = book.flush = None
+        if transaction.parent is None:
+            # Its connections are back in their pools: the rows can be deleted with a pool of one.
+            applied, book.applied = book.applied, []
+            for engine, ids in applied:
+                outbox.settle(engine, ids)
         level = self.ledger.take(session, transaction)
         if level is not None and transaction.parent is None and (level.begun or level.durable):
             log.warning(
@@ -180,6 +202,7 @@ def watch(
     classes: Mapping[type, Iterable[str]] | None = None,
     unseen: Unseen = "warn",
     joined: Joined = "raise",
+    outbox: bool = False,
 ) -> Watch:
     """Forget what these sessions write, after their outermost commit and before it returns.
 
@@ -203,7 +226,7 @@ def watch(
                 field=name,
                 where="watch()",
             )
-    return Watch(target, cache, classes or {}, unseen, joined)
+    return Watch(target, cache, classes or {}, unseen, joined, outbox)
 
 
 def pending(target: Any) -> Pending:
