@@ -8,6 +8,7 @@ from .errors import (
     NamespaceError,
     PagegenError,
     StoreError,
+    WritingError,
 )
 from .identities import Identity, parse_source
 from .namespaces import namespace
@@ -30,6 +31,7 @@ __all__ = [
     "Rule",
     "Settings",
     "StoreError",
+    "WritingError",
     "namespace",
     "parse_source",
 ]

@@ -25,6 +25,7 @@ from .inspecting import inspect
 from .invalidating import Invalidator
 from .law import freshening
 from .looking import LookUp
+from .marking import Marking
 from .messages import Request
 from .sources import Sources
 from .state import State
@@ -75,6 +76,7 @@ class Engine:
         self.invalidate = invalidator.invalidate
         self.settle = invalidator.settle
         self.answered = invalidator.answered
+        self.marking = Marking(state, store, invalidator)
 
     def tells(self, request: Request) -> Tell:
         """How much the answer to this request says of the cache."""

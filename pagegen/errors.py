@@ -7,6 +7,7 @@
     ├── NamespaceError      a namespace's name is not one: a mistake in the calling code
     └── StoreError          the store did not do what it was asked
         ├── LateError           it works, but too slowly for this request
+        ├── WritingError        a strict write did not begin: its block did not run
         └── InvalidationError   pages that somebody took for gone may still be served
 
 A request never raises any of these: doubts about a request are verdicts (``Bypass``), a store that
@@ -62,6 +63,24 @@ class StoreError(PagegenError):
 
 class LateError(StoreError):
     """A request has spent so long on the store that it asks it for nothing more."""
+
+
+@dataclass(eq=False)
+class WritingError(StoreError):
+    """The block of a strict write did not run: nothing was written, nothing is to be undone.
+
+    ``cause``: the store did not acknowledge the marks of its ``namespaces``, or others had them all
+    for longer than ``wait``.
+    """
+
+    namespaces: tuple[str, ...]
+    cause: str
+
+    def __str__(self) -> str:
+        return (
+            f"the strict write of {', '.join(self.namespaces)} did not begin ({self.cause}). "
+            "Nothing was written. Try again later, or write without cache.writing"
+        )
 
 
 @dataclass(eq=False)

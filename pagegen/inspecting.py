@@ -16,10 +16,12 @@ async def inspect(request: Request, state: State, store: Store) -> Inspection:
     if isinstance(plan, Bypass):
         return Inspection("uncacheable", reason=plan.reason)
     plan, page, tokens, _ = await state.reader.read(store, plan, request)
+    writing = await state.written(store, plan) if plan.rule.strict else ()
     moment = state.sources.now()
     fitness = reuse.fitness(page, plan.key, tokens, moment)
     if page is None or fitness is Fitness.FOREIGN:
-        return Inspection("absent", plan.rule.name, softness.declared(plan.namespaces))
+        names = softness.declared(plan.namespaces)
+        return Inspection("absent", plan.rule.name, names, writing=writing)
     return Inspection(
         fitness,
         plan.rule.name,
@@ -27,4 +29,5 @@ async def inspect(request: Request, state: State, store: Store) -> Inspection:
         softness.declared(reuse.changed(page, tokens, fitness)),
         page.current_age(moment),
         page.render_seconds,
+        writing=writing,
     )

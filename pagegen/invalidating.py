@@ -51,6 +51,14 @@ class Invalidator:
         await self._replace(names, names if soft else ())
         return Invalidation(names, again=exchange is not None, soft=soft)
 
+    async def foretell(self, names: Sequence[str], *, soft: bool) -> None:
+        """Give namespaces new tokens though nothing is committed yet. Owes nothing where it fails,
+        and raises what the store does.
+        """
+        soft = soft and self._forgetting.softens
+        soft = soft and self._will_be_known(current(self._state.realm))
+        await self._forgetting.forget(self._store, names, soft=names if soft else ())
+
     def _will_be_known(self, exchange: Exchange | None) -> bool:
         """Whether the client of this exchange, if there is one, is known as a writer in time."""
         if exchange is None:

@@ -197,7 +197,12 @@ class LookUp:
         generation, sequence = await self._generation(look.found)
         plan, page, asked = look.found.plan, look.current, look.asked
         held = False
-        if plan.rule.lag:
+        if plan.rule.strict:
+            self._state.hurry(self._sources.monotonic() - look.began)
+            held = bool(await self._state.written(self._store, plan))
+            if held:
+                self._state.counters.count("being-written")
+        elif plan.rule.lag:
             self._state.hurry(self._sources.monotonic() - look.began)
             read = generation if sequence is None else (*generation, sequence)
             held = await self._state.held(self._store, plan, read)

@@ -70,6 +70,11 @@ class RuleBook:
             or any(_fits(literals, namespace) for literals in self._shapes)
         )
 
+    def is_strict(self, namespace: str) -> bool:
+        """Whether a page of any rule with ``strict`` can have this namespace."""
+        strict = (rule for rule in self.rules if rule.strict)
+        return any(_fits(t.literals, namespace) for rule in strict for t in rule.templates)
+
     @property
     def late(self) -> bool:
         """Whether pages of any rule may name namespaces while they are rendered."""

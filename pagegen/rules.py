@@ -52,6 +52,9 @@ class Rule:
         the rule then states. Costs a token more for each namespace it declares.
     replica_lag: how far behind the database may be that the handler reads. Pages are not stored for
         so long after a namespace of theirs was forgotten. None: not at all.
+    strict: whether pages are not stored while somebody writes rows of their namespaces with
+        ``cache.writing``: from its commit on nobody who asks gets the old row. Costs each miss a
+        read more, and hits nothing.
     heuristic: the longest time for which a page that says nothing of its lifetime is taken to be
         fresh, by a tenth of the age of its ``Last-Modified`` (RFC 9111 §4.2.2). None: never.
     client_reload: ``"honour"`` what requests say in ``Cache-Control`` (RFC 9111 §5.2.1), such as
@@ -86,6 +89,7 @@ class Rule:
     early: bool | float = True
     soft: bool = False
     replica_lag: str | float | None = None
+    strict: bool = False
     heuristic: str | float | None = None
     client_reload: Literal["honour", "ignore"] = "honour"
     own_url: bool | Literal["target"] | None = None
@@ -230,7 +234,7 @@ def _build_forgetting(rule: Rule, put: _Put) -> None:
         raise ConfigError(
             f"{rule.own_url!r} is no choice", 'Write true, false or "target"', field="own_url"
         )
-    for name in ("cache", "groups", "soft"):
+    for name in ("cache", "groups", "soft", "strict"):
         read.switch(getattr(rule, name), name)
     if rule.soft and not rule.stale_while_revalidate:
         raise ConfigError(
@@ -244,8 +248,25 @@ def _build_forgetting(rule: Rule, put: _Put) -> None:
             "Add namespaces, or remove soft",
             field="soft",
         )
+    if rule.strict:
+        _check_strict(rule)
     # Whether its pages have more to them than the rule can say: variants, or late namespaces.
     put("learns", rule.open or bool(rule.groups))
+
+
+def _check_strict(rule: Rule) -> None:
+    """Raises ``ConfigError`` for what a strict rule cannot be besides."""
+    remedies = {
+        "namespaces": "Add namespaces, or remove strict: nobody can say what is written",
+        "soft": "Remove soft or strict: one leaves old pages to others, the other one never does",
+        "replica_lag": "Remove strict: handlers that read a replica show the old row themselves",
+        "groups": "Say groups = false and declare all namespaces: whether one that is found while "
+        "rendering is being written can only be asked too late",
+    }
+    for name in ("namespaces", "soft", "replica_lag", "groups"):
+        if bool(getattr(rule, name)) is (name != "namespaces"):
+            problem = "needs namespaces" if name == "namespaces" else f"cannot go with {name}"
+            raise ConfigError(problem, remedies[name], field="strict")
 
 
 def _is_open(rule: Rule) -> bool:

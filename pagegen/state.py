@@ -12,7 +12,7 @@ from .errors import LateError
 from .flights import Flights, Outcome
 from .forgetting import Forgetting
 from .groups import SEQUENCE, Groups
-from .law import reuse, softness
+from .law import marks, reuse, softness
 from .law.tokens import stamped, young
 from .leasing import Leasing
 from .messages import StoredResponse
@@ -93,6 +93,16 @@ class State:
         added = await store.add_tokens(self.mint(missing), self.token_ttl) if missing else {}
         pairs = zip(names, tokens, strict=True)
         return tuple(added[name] if token is None else token for name, token in pairs)
+
+    async def written(self, store: Store, plan: Plan) -> tuple[str, ...]:
+        """The namespaces of a strict plan that somebody writes now, so that its pages are not to be
+        stored. To be asked *after* tokens were read: marks are put up before new tokens. Raises
+        what the store raises.
+        """
+        registers = marks.marks(plan.namespaces)
+        _, found = await store.read(None, registers)
+        up = [name for name, token in zip(registers, found, strict=True) if token is not None]
+        return tuple(dict.fromkeys(map(marks.namespace, up)))
 
     async def held(self, store: Store, plan: Plan, tokens: Sequence[bytes]) -> bool:
         """Whether pages of this plan are not to be stored now, because the database that they are

@@ -159,10 +159,15 @@ def of_forward(
         detail, stored = f"refused-{refusal}", False
     elif not ticket.stores:
         # Who has no tokens by a failure bypasses the store; a page may also belong to nothing.
-        detail = Reason.STORE if ticket.cause == "bypass" else "replica-lag"
+        detail = Reason.STORE if ticket.cause == "bypass" else _held(ticket)
     elif ticket.changed:
         detail = _changed(ticket.changed)
     return _forward(ticket.cause, status, ttl, stored=stored, key=key, detail=detail)
+
+
+def _held(ticket: Ticket) -> str:
+    """Why a page with tokens is not stored: a strict rule has no replicas that lag."""
+    return "writing" if ticket.plan.rule.strict else "replica-lag"
 
 
 def of_admitted(ticket: Ticket, admitted: Admitted, status: int, tell: Tell) -> str:

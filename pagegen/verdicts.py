@@ -44,6 +44,7 @@ class Reason(StrEnum):
     OWED = "owed"
     NO_STORE = "no-store"
     RANGE = "range"
+    OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,8 @@ class Inspection:
     """What the cache holds for a request, asked without changing anything.
 
     ``state``: ``fresh``, ``stale`` (over its ttl), ``invalidated``, ``absent`` or ``uncacheable``.
-    ``age`` and ``render_seconds`` in seconds; ``changed``: the namespaces it was forgotten by.
+    ``age`` and ``render_seconds`` in seconds; ``changed``: the namespaces it was forgotten by;
+    ``writing``: those that somebody writes at this moment, where the rule is strict.
     """
 
     state: str
@@ -277,3 +279,4 @@ class Inspection:
     age: float | None = None
     render_seconds: float | None = None
     reason: str | None = None
+    writing: tuple[str, ...] = ()

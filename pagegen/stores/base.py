@@ -18,7 +18,7 @@ contract is the docstring of :class:`pagegen.testing.StoreContract`, which is al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -80,6 +80,13 @@ class Store(Protocol):
         - When it returns, no later ``read`` anywhere returns an earlier token.
         - Raises ``StoreError`` when that cannot be said of every one of them; of some it may be
           true all the same. Never sends a token twice, nor to another server than the first.
+        """
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """Remove these where they are what is there, each as ``add_tokens`` or ``read`` gave it:
+        what another has put there stays. Returns those that were removed; atomic for each of them.
+
+        Only marks of writers go this way (:mod:`pagegen.law.marks`), never tokens of pages.
         """
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:

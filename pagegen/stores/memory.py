@@ -6,7 +6,7 @@ one away; a token that a flood of other tokens takes away costs misses, never an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Lock
 from time import time
 from typing import Final
@@ -81,6 +81,11 @@ class MemoryStore:
         expires = self._now() + ttl
         for name, token in tokens.items():
             self._tokens.put(name, token, len(name) + len(token) + _TOKEN_OVERHEAD, expires)
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`."""
+        now, shelf = self._now(), self._tokens
+        return [name for name, token in tokens.items() if shelf.remove(name, token, now)]
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""

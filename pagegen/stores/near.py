@@ -10,7 +10,7 @@ invalidates it sees at once, and a miss asks for its tokens anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import monotonic, time
 from typing import Final, cast
 
@@ -94,6 +94,14 @@ class NearStore:
         self._shelf.forget(tokens)
         try:
             await self.behind.replace_tokens(tokens, ttl)
+        finally:
+            self._shelf.forget(tokens)
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`."""
+        self._shelf.forget(tokens)
+        try:
+            return await self.behind.remove_tokens(tokens)
         finally:
             self._shelf.forget(tokens)
 

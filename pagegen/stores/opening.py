@@ -35,7 +35,8 @@ _KINDS: Final = {
 
 
 _VERBS: Final = (
-    "read", "add_tokens", "replace_tokens", "write_page", "delete_page", "statistics", "close",
+    "read", "add_tokens", "replace_tokens", "remove_tokens", "write_page", "delete_page",
+    "statistics", "close",
 )  # fmt: skip
 
 

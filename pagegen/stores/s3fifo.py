@@ -96,6 +96,18 @@ class S3Fifo(Generic[K, V]):
                 self._remove(entry)
                 self._compact()
 
+    def remove(self, key: K, value: V, now: float) -> bool:
+        """Remove a key if it holds an equal value that is alive; atomic. True when it did."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry.held is None or entry.held[1] <= now:
+                return False
+            if entry.held[0] != value:
+                return False
+            self._remove(entry)
+            self._compact()
+            return True
+
     def statistics(self) -> dict[str, int]:
         """``count``, ``bytes``, ``budget`` (bytes) and ``evicted``."""
         return {

@@ -8,7 +8,7 @@ thread finishes what it began.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from ..errors import StoreError
@@ -58,6 +58,10 @@ class Threaded:
     async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
         """See :meth:`Store.replace_tokens`."""
         await self._write(lambda: self.store.replace_tokens(tokens, ttl), LONG_PATIENCE)
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`."""
+        return await self._write(lambda: self.store.remove_tokens(tokens), LONG_PATIENCE)
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""

@@ -68,6 +68,12 @@ class StoreContract(TokenPromises, PagePromises, LeasePromises, HandlePromises, 
     - A reader that has seen the new token never sees the old one again, though the verb be still
       under way.
 
+    **remove_tokens(tokens)** takes marks of writers away, never tokens of pages
+
+    - Only where the very token is there that ``add_tokens`` or ``read`` gave; what another has put
+      there stays. When it has returned, no ``read`` gives it, and ``add_tokens`` begins anew.
+    - It returns the names that it removed. Of many that remove one at once, one does.
+
     **write_page(slot, page, ttl)** fills a slot, over what was there
 
     - Whole or not at all, though the writer be killed. False says that there is no room; the slot

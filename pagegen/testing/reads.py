@@ -97,28 +97,32 @@ class Rendering:
         self._lists: dict[Kind, Counter[object]] = {}
         self._listed: set[Kind] = set()
         self._asked: dict[object, Kind] = {}
+        self._wider: dict[object, Kind] = {}
 
     def row(self, kind: Kind, names: tuple[str, ...], statement: object) -> None:
         """A row of these namespaces was read by a statement, which is told from others by value."""
         seen = self._rows.setdefault(kind, Counter())
         if len(seen) < MAX_ROWS or names in seen:
             seen[names] += 1
-        if self._asked.get(statement) is kind:
-            del self._asked[statement]
+        if self._asked.get(statement) in (kind, self._wider.get(statement)):
+            self._asked.pop(statement, None)
         lists = self._lists.setdefault(kind, Counter())
         lists[statement] += 1
         if lists[statement] > 1:
-            self._listed.add(kind)
+            self._listed.add(self._wider.get(statement, kind))
 
     def table(self, kind: Kind) -> None:
         """Columns or counts of a class's rows were read: which ones, nobody knows."""
         self._listed.add(kind)
 
-    def asked(self, kind: Kind, statement: object) -> None:
+    def asked(self, kind: Kind, statement: object, wider: Kind | None = None) -> None:
         """A statement asks for a class's rows, maybe as columns. Where no :meth:`row` comes of it
-        that is :meth:`table`.
+        that is :meth:`table`. ``wider``: the class and those that a relation between them says
+        which rows by; whose row a page belongs to is told of what comes and goes by it.
         """
-        self._asked[statement] = kind
+        self._asked[statement] = wider or kind
+        if wider is not None:
+            self._wider[statement] = wider
 
     def missing(self, page: frozenset[str]) -> Iterator[Missing]:
         """What a page of these namespaces lacks."""
@@ -150,7 +154,7 @@ class ReadRecorder:
     """
 
     def __init__(self, cache: PageCache, *, warn: bool = True) -> None:
-        self._realm = cache.engine.realm
+        self._cache = cache
         self._warn = warn
         self._missing: dict[Missing, None] = {}
 
@@ -216,7 +220,8 @@ class ReadRecorder:
         page.end()
 
     def _page(self, path: str) -> Page | None:
-        exchange = current_exchange(self._realm)
+        # Asked each time: a framework has another cache when its settings have changed.
+        exchange = current_exchange(self._cache.engine.realm)
         if exchange is None or exchange.leading is None:
             return None  # it is not to be stored
         return Page(self, exchange, Rendering(path))

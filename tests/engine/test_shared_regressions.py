@@ -438,12 +438,14 @@ def test_a_url_with_a_slip_does_not_tell_its_password(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("verb", ["add_tokens", "replace_tokens", "write_page", "close"])
+@pytest.mark.parametrize(
+    "verb", ["add_tokens", "replace_tokens", "remove_tokens", "write_page", "close"]
+)
 def test_a_store_without_one_of_its_verbs_is_refused_at_start(verb: str) -> None:
     there = {
         name: getattr(MemoryStore, name)
         for name in (
-            "read", "add_tokens", "replace_tokens", "write_page",
+            "read", "add_tokens", "replace_tokens", "remove_tokens", "write_page",
             "delete_page", "statistics", "close",
         )
         if name != verb

@@ -40,6 +40,16 @@ SOFT = configured(
     ),
     site_key="a secret of the explorer",
 )
+STRICT = configured(
+    Rule(path="/item", share="public", ttl=60, namespaces=["item"], own_url=False, strict=True)
+)
+STRICT_STALE = configured(
+    Rule(
+        path="/item", share="public", ttl=60, swr=30, sie=30, namespaces=["item"], own_url=False,
+        strict=True,
+    )
+)  # fmt: skip
+STRICT_LEASED = configured(STRICT.book.rules[0], leases=True, max_wait=30)
 HELD = configured(
     Rule(path="/item", share="public", ttl=60, namespaces=["item"], own_url=False, replica_lag=LAG)
 )

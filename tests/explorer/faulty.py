@@ -1,6 +1,6 @@
 """Known-bad variants: the real engine and stores with one fault each, which has to be caught.
 
-They are switched in here and nowhere else. Each is a world that plays with the fault.
+They are switched in here and in strict.py. Each is a world that plays with the fault.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pagegen.messages import StoredResponse
 from pagegen.stores import MemoryStore
 from pagegen.stores.base import Reading, Store
 from pagegen.testing.explorer import Process, World, point
+from tests.explorer import strict
 from tests.explorer.applications import HELD, LAG, LATE, ONE, SOFT, lists, replicates, shows
 from tests.explorer.troubles import lease_of_the_dead, paid_behind
-
-Build = Callable[[World], object]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Fault:
     """A variant, how it is told, and the promises of which one has to break."""
 
     name: str
-    build: Build
+    build: Callable[[World], object]
     breaks: Collection[str]
     preemptions: int = 2
 
@@ -397,4 +396,5 @@ FAULTS = (
     Fault("hold-off flag read when storing", hold_off_read_when_storing, OLD),
     Fault("soft invalidation without hard register", soft_without_hard_register, OLD),
     Fault("payments behind a read unnoticed", payments_unnoticed, ("what_is_owed_is_not_served",)),
+    *(Fault(name, build, ("strict",), bound) for name, build, bound in strict.FAULTS),
 )

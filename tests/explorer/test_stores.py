@@ -17,7 +17,7 @@ from pagegen.stores.lmdb import LmdbStore
 from pagegen.stores.memcached import MemcachedStore
 from pagegen.stores.redis import RedisStore
 from pagegen.testing.explorer import PROMISES, World, explore_randomly
-from tests.explorer import troubles, worlds
+from tests.explorer import strict, troubles, worlds
 from tests.stores.redis_servers import RedisServer
 from tests.stores.servers import Memcached
 
@@ -28,7 +28,7 @@ Opens = Callable[[World], Store]
 FIT = (
     worlds.plain, worlds.machines, worlds.two_namespaces, worlds.late_namespaces,
     worlds.variants, worlds.validation, troubles.crash, troubles.partition, worlds.posting,
-    worlds.leases_and_writer, worlds.soft,
+    worlds.leases_and_writer, worlds.soft, strict.strict_writers,
 )  # fmt: skip
 #: Seconds that a verb may take here: promises are tested, not speed.
 PATIENCE = 5.0

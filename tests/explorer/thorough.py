@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 
 from pagegen.testing.explorer import Report, World, explore
-from tests.explorer import troubles, worlds
+from tests.explorer import strict, troubles, worlds
 
 #: All worlds, each with the preemptions up to which ``make test`` explores it completely.
 BOUNDS = {
@@ -25,6 +25,9 @@ BOUNDS = {
     troubles.partition_late: 0, troubles.turns: 1, troubles.turns_and_return: 1,
     troubles.paid_behind: 0, worlds.replica: 1, worlds.replica_by_flags: 1,
     worlds.replica_by_stamps: 0, worlds.replica_late: 1, worlds.soft: 1,
+    strict.strict: 2, strict.strict_flight: 2, strict.strict_writers: 1, strict.strict_crash: 1,
+    strict.strict_lapse: 1, strict.strict_and_stale: 1, strict.strict_and_cut: 1,
+    strict.strict_leases: 2,
 }  # fmt: skip
 WORLDS = tuple(BOUNDS)
 #: Seconds for all worlds together; 0 for the fixed bounds.

@@ -12,7 +12,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -81,6 +81,13 @@ class Plain:
     async def replace_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> None:
         for name, token in tokens.items():
             self.put_token(name, token, ttl)
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        with self.world.lock:
+            there = [name for name, token in tokens.items() if self.token(name) == token]
+            for name in there:
+                del self.world.tokens[name]
+            return there
 
     def put_token(self, name: str, token: bytes, ttl: float) -> None:
         self.world.put(self.world.tokens, name, token, ttl)
@@ -232,6 +239,28 @@ class LooksBeforeItAdds(Plain):
         time.sleep(0.001)
         await self.replace_tokens(missing, ttl)
         return {name: self.token(name) or b"" for name in tokens}
+
+
+@breaks("only_what_is_there_is_removed")
+class RemovesByName(Plain):
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        return [name for name in tokens if self.world.tokens.pop(name, None)]
+
+
+@breaks("what_is_removed_is_gone_for_everybody_and_can_be_added_anew")
+class OnlySaysThatItRemoves(Plain):
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        return [name for name, token in tokens.items() if self.token(name) == token]
+
+
+@breaks("of_many_that_remove_at_once_one_does")
+class LooksBeforeItRemoves(Plain):
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        there = [name for name, token in tokens.items() if self.token(name) == token]
+        time.sleep(0.001)
+        for name in there:
+            self.world.tokens.pop(name, None)
+        return there
 
 
 @breaks(

@@ -96,6 +96,7 @@ CHANGES: dict[str, Any] = {
     "early": 1.5,
     "soft": True,
     "replica_lag": "2s",
+    "strict": True,
     "heuristic": "1d",
     "client_reload": "ignore",
     "own_url": False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, time
 from typing import Final
@@ -186,6 +186,24 @@ class LmdbStore:
             if environment.still(generation):
                 return
         raise StoreError("the tokens could not be replaced: the store is full, or was replaced")
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`. All of them in one transaction."""
+        names = {namespace: self._names.token(namespace) for namespace in tokens}
+        removed = []
+        try:
+            with self._open().writing(monotonic() + self._timeout) as (generation, txn):
+                now = self._now()
+                for namespace, name in names.items():
+                    there = txn.get(name, None, generation.tokens)
+                    if there is None or EXPIRY.unpack_from(there)[0] <= now:
+                        continue
+                    if there[_AFTER:] == tokens[namespace]:
+                        txn.delete(name, db=generation.tokens)
+                        removed.append(namespace)
+        except lmdb.MapFullError as error:
+            raise StoreError("the map is full") from error
+        return removed
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`. Makes room in the same transaction."""

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from os import urandom
@@ -133,6 +133,12 @@ class Verbs:
         if len(answer.values) != len(wanted):
             raise StoreError("memcached did not store all of the new tokens")
 
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`. One after the other, within one deadline."""
+        until = monotonic() + self._common.timeout
+        names = {namespace: self._names.token(namespace) for namespace in tokens}
+        return [n for n, name in names.items() if await self._take_away(name, tokens[n], until)]
+
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""
         name, stored = self._names.page(slot), self._common.codec.encode(page)
@@ -155,23 +161,30 @@ class Verbs:
         """See :meth:`Leases.acquire`. Terms are whole seconds here, two at least."""
         name = self._names.lease(slot)
         until = monotonic() + self._common.timeout
-        answer = await self._client.add(self._with_values({name: owner}), _seconds(term))
-        self._need((name,), answer)
-        if name in answer.values:
-            return True
+        for _ in range(2):  # once more where it lapsed between the two questions
+            answer = await self._client.add(self._with_values({name: owner}), _seconds(term))
+            self._need((name,), answer)
+            if name in answer.values:
+                return True
+            there = await self._client.get({self._server(name): (name,)}, until=until)
+            self._need((name,), there)
+            if name in there.values:
+                return False
         # A server without room refuses, too: as if the lease were lost at once.
-        there = await self._client.get({self._server(name): (name,)}, until=until)
-        self._need((name,), there)
-        return name not in there.values
+        return True
 
     async def release(self, slot: bytes, owner: bytes) -> None:
         """See :meth:`Leases.release`."""
         until = monotonic() + self._common.timeout
-        name = self._names.lease(slot)
+        await self._take_away(self._names.lease(slot), owner, until)
+
+    async def _take_away(self, name: bytes, value: bytes, until: float) -> bool:
+        """Remove a name where this is its value; whether it was, until this very moment."""
         server = self._server(name)
         found = await self._client.gets(server, name)
-        if found is not None and found[0] == owner:
-            await self._client.cas(server, name, owner, found[1], _AT_ONCE, until=until)
+        if found is None or found[0] != value:
+            return False
+        return await self._client.cas(server, name, value, found[1], _AT_ONCE, until=until)
 
     async def _joined(self, stored: bytes, server: int, started: float) -> bytes | None:
         manifest = parts.parse(stored)

@@ -10,7 +10,7 @@ Redis Cluster is not supported: page and tokens are asked for at once, and live 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -23,6 +23,7 @@ from ..codec import Codec
 from ..names import Names
 from .blocking import BlockingClient
 from .gate import Gate
+from .identity import LABEL_BYTES
 from .native import NativeClient
 from .packets import WHICH_HISTORY, Packet, Reply, has_room, number, pack, stored, values
 from .server import DEFAULT_POOL, DEFAULT_TIMEOUT, parse_server
@@ -113,6 +114,26 @@ class RedisVerbs:
         packet = Packet(pack(*setting) + _HISTORY, len(setting) + 1, check)
         if not await self._client.run(packet):
             raise StoreError(f"Redis at {self._gate.server.name} did not take a token")
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`. A token of another identity of the server is none."""
+        if not tokens:
+            return ()
+        # The identity stands behind each token, and not in the server.
+        taking = [
+            (b"EVAL", _GIVE_BACK, b"1", self._names.token(name), token[:-LABEL_BYTES])
+            for name, token in tokens.items()
+        ]
+
+        def check(process: bytes, replies: Sequence[Reply]) -> list[str]:
+            label = self._gate.identity.label(process, replies[-1])
+            told = zip(tokens.items(), replies[:-1], strict=True)
+            return [
+                name for (name, token), reply in told if number(reply) and token.endswith(label)
+            ]
+
+        packet = Packet(pack(*taking) + _HISTORY, len(taking) + 1, check)
+        return await self._client.run(packet)
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`. False when the server is out of memory."""

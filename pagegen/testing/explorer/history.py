@@ -117,6 +117,8 @@ class History:
     renderings: list[Rendering] = field(default_factory=list)
     forgettings: list[Forgetting] = field(default_factory=list)
     owing: list[Owing] = field(default_factory=list)
+    #: What strict writers have committed while their marks were up.
+    strict: list[Owing] = field(default_factory=list)
     #: For each namespace its tokens, as readers see them, in the order of their first coming.
     tokens: dict[str, dict[bytes, int]] = field(default_factory=dict)
     #: What a process or an actor did that it must not.

@@ -7,7 +7,7 @@ servers hold them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -73,6 +73,15 @@ class Medium:
         seen = self._seen(tuple(tokens), (await self.store.read(None, tuple(tokens))).tokens)
         if self._run.recording:
             self._run.note(f"REPLACE tokens:{self._named(tuple(tokens), seen)}")
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`. What has another label by now is no more there."""
+        self._run.writes(*tokens)
+        cut = len(self.label)
+        sure = {n: t[: len(t) - cut] for n, t in tokens.items() if t.endswith(self.label)}
+        gone = await self.store.remove_tokens(sure)
+        self._run.note(f"remove {', '.join(gone) or 'nothing'}")
+        return gone
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""
@@ -229,6 +238,10 @@ class Face:
             return
         works = [partial(medium.replace_tokens, {name: tokens[name]}, ttl) for name in tokens]
         await self._together("replace tokens", works)
+
+    async def remove_tokens(self, tokens: Mapping[str, bytes]) -> Collection[str]:
+        """See :meth:`Store.remove_tokens`."""
+        return await self._tell("remove tokens", lambda: self._medium.remove_tokens(tokens))
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from ...config import Configuration
 from ...engine import Engine
-from ...errors import InvalidationError
+from ...errors import InvalidationError, WritingError
 from ...planning import Planner
 from ...sources import Sources
 from ...stores import Store
 from ...stores.near import NearStore
-from .history import CALLING, COMING, Forgetting
+from .history import CALLING, COMING, Forgetting, Owing
 from .medium import Direct, Face
 
 if TYPE_CHECKING:
-    from .world import World
+    from collections.abc import Sequence
+
+    from .world import Row, World
 
 #: Wall clock at the beginning of a run, in seconds since the epoch.
 EPOCH: Final = 1_700_000_000.0
@@ -61,6 +63,8 @@ class Process:
         self.owed = self.engine._state.owed
         self.owed._work = _no_thread  # type: ignore[method-assign]
         self.patience = configuration.settings.patience
+        #: Whether strict writes keep old rows out of all pages that it serves.
+        self.is_strict = all(rule.strict for rule in configuration.book.rules)
 
     def now(self) -> float:
         """Its wall clock, which may make a step just now."""
@@ -85,26 +89,68 @@ class Process:
     async def invalidate(self, *names: str, soft: bool = False) -> Forgetting:
         """``cache.ainvalidate``, on record; what it raises is kept with it."""
         run, history = self.world.run, self.world.history
-        actor = run.current.name if run.current is not None else ""
-        forgetting = Forgetting(actor, names, run.steps, self.name, soft)
+        forgetting = Forgetting(self._actor(), names, run.steps, self.name, soft)
         history.forgettings.append(forgetting)
         run.writes(CALLING)
         run.note(f"invalidate {', '.join(names)}{' softly' if soft else ''}")
         try:
             await self.engine.invalidate(names, soft=soft)
         except InvalidationError as error:
-            forgetting.error, forgetting.failed = error, run.steps
-            forgetting.unowed = tuple(name for name in names if name not in self.owed.names)
-            run.note("invalidate raised")
+            self._failed(forgetting, error)
             return forgetting
         except Exception as error:
             history.faults.append(f"invalidate raised {error!r}")
             raise
+        self._returned(forgetting)
+        return forgetting
+
+    def _actor(self) -> str:
+        current = self.world.run.current
+        return "" if current is None else current.name
+
+    def _failed(self, forgetting: Forgetting, error: InvalidationError) -> None:
+        forgetting.error, forgetting.failed = error, self.world.run.steps
+        owed = self.owed.names
+        forgetting.unowed = tuple(name for name in forgetting.namespaces if name not in owed)
+        self.world.run.note("invalidate raised")
+
+    def _returned(self, forgetting: Forgetting) -> None:
+        run = self.world.run
         forgetting.returned = run.steps
         self._settle_debts()
         run.reads(COMING)
         run.note("invalidate returned")
-        return forgetting
+
+    async def write(
+        self, world: World, row: Row, namespaces: Sequence[str], term: float
+    ) -> int | None:
+        """``async with cache.awriting(...)`` around a commit, on record: what was committed, or
+        None where that was not, or was not acknowledged to be forgotten.
+        """
+        run, marking = world.run, self.engine.marking
+        began = run.time
+        try:
+            marked = await marking.begin(marking.names(namespaces), term, soft=False)
+        except WritingError:
+            marked = None
+        if marked is None:
+            run.note("the strict write does not begin")
+            return None
+        await world.commit(row)
+        version = row.version
+        if run.time - began < term:
+            run.reads(COMING)
+            world.history.strict.append(Owing(row.name, version, run.steps))
+        forgetting = Forgetting(self._actor(), marked.namespaces, run.steps, self.name)
+        world.history.forgettings.append(forgetting)
+        run.writes(CALLING)
+        try:
+            await marking.end(marked)
+        except InvalidationError as error:
+            self._failed(forgetting, error)
+            return None
+        self._returned(forgetting)
+        return version
 
     def pay(self) -> bool:
         """Try all that is owed, as one step; True when nothing is owed any more."""

@@ -168,6 +168,24 @@ def one_rendering(world: World) -> str | None:
     return None
 
 
+def strict(world: World) -> str | None:
+    """From the commit of a strict writer on, nobody who comes gets the old row from a page of a
+    strict rule; not even where the writer dies.
+    """
+    for visit in world.history.visits:
+        rendering = visit.rendering
+        if rendering is None or not world.processes[visit.process].is_strict:
+            continue
+        for owing in world.history.strict:
+            seen = rendering.versions.get(owing.row)
+            if seen is not None and seen < owing.version and owing.since < visit.arrived:
+                return (
+                    f"{visit.name} came after version {owing.version} of {owing.row!r} was "
+                    f"committed strictly, at step {owing.since}, and saw version {seen}"
+                )
+    return None
+
+
 #: All of them.
 PROMISES: Final[tuple[Promise, ...]] = (
     no_resurrection,
@@ -180,6 +198,7 @@ PROMISES: Final[tuple[Promise, ...]] = (
     everybody_is_answered,
     private_pages_stay_private,
     one_rendering,
+    strict,
 )
 
 

@@ -163,6 +163,27 @@ class World:
 
         self.actor(name, work(), home=process, optional=after is not None)
 
+    def strict_writer(
+        self,
+        name: str,
+        process: Process,
+        row: Row,
+        namespaces: Sequence[str],
+        *,
+        term: float = 30.0,
+        after: Guard | None = None,
+    ) -> None:
+        """Somebody commits a row within ``cache.writing``; who finds no free mark does not."""
+
+        async def work() -> None:
+            if after is not None:
+                await until(after, "wait")
+            version = await process.write(self, row, namespaces, term)
+            if version is not None:
+                self.owes(row, version)
+
+        self.actor(name, work(), home=process, optional=after is not None)
+
     def event(
         self, name: str, happens: Callable[[], object], *, after: Guard | None = None
     ) -> None:

@@ -143,6 +143,10 @@ class Handle:
         """See :meth:`Store.replace_tokens`: new tokens for all of these."""
         self._again(lambda store: store.replace_tokens({name: mint() for name in names}, ttl))
 
+    def remove(self, tokens: Mapping[str, bytes]) -> set[str]:
+        """See :meth:`Store.remove_tokens`; asked once, since the second time nothing is there."""
+        return set(self.run(lambda store: store.remove_tokens(tokens)))
+
     def write(self, slot: bytes, page: StoredResponse, ttl: float = LONG) -> bool:
         """See :meth:`Store.write_page`."""
         return self._again(lambda store: store.write_page(slot, page, ttl))

@@ -122,6 +122,39 @@ class TokenPromises(Ground):
         same(site.old[:5], [], "no page is older than an invalidation that had returned")
         holds(site.served, "pages are served at all")
 
+    def test_what_is_removed_is_gone_for_everybody_and_can_be_added_anew(self) -> None:
+        """From the moment at which ``remove_tokens`` returns; its neighbour stays."""
+        one, other = self.two()
+        a, b, kept = self.names(3)
+        first, second, third = one.give(a, b, kept)
+        same(other.remove({a: first, b: second}), {a, b}, "it returns what it removed")
+        for handle in (one, other):
+            same(handle.tokens(a, b, kept), (None, None, third), "removed is gone, and no other")
+        fresh = one.give(a, b)
+        holds(not {first, second} & set(fresh), "and a new one can be added")
+        same(other.tokens(a, b), fresh, "which everybody reads")
+
+    def test_only_what_is_there_is_removed(self) -> None:
+        """What another has put there stays, and what is not there is no error."""
+        one, other = self.two()
+        name, nobody = self.names(2)
+        (before,) = one.give(name)
+        one.replace(name)
+        now = other.tokens(name)
+        same(one.remove({name: before, nobody: before}), set(), "another's token is not removed")
+        same(other.tokens(name, nobody), (*now, None), "it stays as it was")
+        same(one.remove({}), set(), "nothing to remove is no error")
+
+    def test_of_many_that_remove_at_once_one_does(self) -> None:
+        """Eight threads, two handles; the next holder's token is not touched by the late ones."""
+        handles = self.two()
+        for _ in range(10):
+            name = self.name()
+            (token,) = handles[0].give(name)
+            removed = together(*[partial(handles[n % 2].remove, {name: token}) for n in range(8)])
+            holds(sum(map(len, removed)) <= 1, "what is removed is removed once")
+            same(handles[1].tokens(name), (None,), "and gone")
+
     def test_reading_creates_no_token(self) -> None:
         """What was read while it was missing is missing still, and can be added."""
         one, other = self.two()
