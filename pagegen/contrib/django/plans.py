@@ -17,6 +17,7 @@ from threading import RLock
 from typing import Any, Final
 
 from django.apps import apps
+from django.core.signals import setting_changed
 from django.db import models
 from django.db.models.signals import class_prepared
 
@@ -161,6 +162,11 @@ def _forget_plans(**_: Any) -> None:
     _plans = _tables = None
 
 
+def _forget_apps(*, setting: str, **_: Any) -> None:
+    if setting == "INSTALLED_APPS":
+        _forget_plans()
+
+
 def _declarations() -> Iterator[tuple[type[Any], Any]]:
     """Models with what they declare; a proxy only where that is more than its model does."""
     for model in apps.get_models():
@@ -242,3 +248,5 @@ _NOTHING: Final = Plan()
 
 # A model that is made later may declare something too.
 class_prepared.connect(_forget_plans, dispatch_uid="pagegen.contrib.django.plans")
+# A test that installs other apps has other models.
+setting_changed.connect(_forget_apps, dispatch_uid="pagegen.contrib.django.plans")

@@ -24,9 +24,13 @@ from django.db.models import Model
 from pagegen.testing.reads import Kind, ReadRecorder, Rendering, rendering
 
 from . import rows
-from .caches import get_cache
+from .caches import cache
 
 _FROM: Final = re.compile(r'\bFROM\s+(?:["`]?\w+["`]?\.)?["`]?(\w+)["`]?', re.IGNORECASE)
+_RELATION: Final = re.compile(r'\bJOIN\s+(?:["`]?\w+["`]?\.)?["`]?(\w+)["`]?', re.IGNORECASE)
+_make: Final = Model.from_db.__func__
+#: Who has begun to note reads, and not ended it.
+_noting: Final[set[object]] = set()
 _numbers: Final = count()
 _statement: Final[ContextVar[int]] = ContextVar("pagegen_statement", default=-1)
 
@@ -47,7 +51,7 @@ class ReadsMiddleware:
         if self._is_async:
             markcoroutinefunction(self)
         if type(self).recorder is None:
-            type(self).recorder = ReadRecorder(get_cache())
+            type(self).recorder = ReadRecorder(cache)
             note_reads()
 
     def __call__(self, request: Any) -> Any:
@@ -69,30 +73,40 @@ class ReadsMiddleware:
 
 
 def note_reads() -> Callable[[], None]:
-    """Note what is read of models that declare namespaces; returns what ends that."""
-    make = Model.from_db.__func__
+    """Note what is read of models that declare namespaces; returns what ends that.
 
-    def from_db(cls: Any, db: str, names: Any, values: Any) -> Any:
-        made = make(cls, db, names, values)
-        page = rendering()
-        if page is not None:
-            for table in _tables(cls):
-                _note(page, table, made)
-        return made
-
-    Model.from_db = classmethod(from_db)
-    connection_created.connect(_created, dispatch_uid=__name__)
-    for connection in connections.all(initialized_only=True):
-        _created(connection=connection)
+    However often it is called, a row is noted once, until the last one has ended it.
+    """
+    made = object()
+    if not _noting:
+        Model.from_db = classmethod(_from_db)
+        connection_created.connect(_created, dispatch_uid=__name__)
+        for connection in connections.all(initialized_only=True):
+            _created(connection=connection)
+    _noting.add(made)
 
     def stop() -> None:
-        Model.from_db = classmethod(make)
+        if made not in _noting:
+            return
+        _noting.remove(made)
+        if _noting:
+            return
+        Model.from_db = classmethod(_make)
         connection_created.disconnect(dispatch_uid=__name__)
         for connection in connections.all(initialized_only=True):
             if _execute in connection.execute_wrappers:
                 connection.execute_wrappers.remove(_execute)
 
     return stop
+
+
+def _from_db(cls: Any, db: str, names: Any, values: Any) -> Any:
+    made = _make(cls, db, names, values)
+    page = rendering()
+    if page is not None:
+        for table in _tables(cls):
+            _note(page, table, made)
+    return made
 
 
 def _recorder() -> ReadRecorder:
@@ -131,11 +145,31 @@ def _execute(execute: Any, sql: str, params: Any, many: bool, context: Any) -> A
         number = next(_numbers)
         _statement.set(number)
         found = _FROM.search(sql)
-        label = found and rows.tables().get(found[1].lower())
-        table = label and apps.get_model(label)
-        if table and rows.plan(table).own:
-            page.asked(_kind(table), number)
+        table = found and _model(found[1])
+        if table:
+            joined = filter(None, map(_model, _RELATION.findall(sql)))
+            own, wider = _kind(table), _wider(table, (table, *joined))
+            if own.templates or wider:
+                page.asked(own, number, wider)
     return execute(sql, params, many, context)
+
+
+def _model(table: str) -> Any:
+    label = rows.tables().get(table.lower())
+    return label and apps.get_model(label)
+
+
+@lru_cache(1_024)
+def _wider(table: Any, joined: tuple[Any, ...]) -> Kind | None:
+    """The rows of a table and of those that many-to-many relations in a statement join them with.
+
+    A change of such a relation forgets the rows at both of its ends.
+    """
+    ends = [field.related_model for model in joined for field, _ in rows.plan(model).ends]
+    if not ends:
+        return None
+    templates = (t for model in (table, *ends) for t in _kind(model).templates)
+    return Kind(table.__name__, tuple(dict.fromkeys(templates)), frozenset())
 
 
 @lru_cache(1_024)

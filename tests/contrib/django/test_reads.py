@@ -117,6 +117,40 @@ def test_prefetched_rows_are_told_as_well(reader: Callable[..., Reader]) -> None
     assert page.get() == {Missing("/shops/7", "Tag", 1, ("tag:red",))}
 
 
+def _tagged() -> Item:
+    item = Item.objects.get(pk=1)
+    item.tags.add(*[Tag.objects.create(label=label) for label in ("red", "blue")])
+    return item
+
+
+@pytest.mark.parametrize("read", ["count", "exists", "values", "all"])
+def test_a_page_of_one_end_of_a_relation_needs_nothing_of_all_rows_of_the_other(
+    reader: Callable[..., Reader], read: str
+) -> None:
+    item = _tagged()
+    page = reader("item:1", "tag:red", "tag:blue")
+    page.read = lambda: list(item.tags.all()) if read == "all" else getattr(item.tags, read)()
+    assert page.get() == set()
+
+
+def test_a_relation_that_a_page_has_neither_end_of_is_told(reader: Callable[..., Reader]) -> None:
+    item = _tagged()
+    page = reader()
+    page.read = item.tags.count
+    lacks = ("item:{pk}", *ITEMS, "tag:{label}")
+    assert page.get() == {Missing("/shops/7", "Item_tags", 0, lacks)}
+
+
+def test_a_row_is_noted_once_whoever_notes_reads(reader: Callable[..., Reader]) -> None:
+    stop = note_reads()
+    page = reader("item:2")
+    page.read = lambda: Item.objects.get(pk=2)
+    assert page.get() == set()
+    stop()
+    stop()
+    assert page.get() == set()
+
+
 def test_a_row_in_two_tables_is_told_of_both(reader: Callable[..., Reader]) -> None:
     book = Book.objects.create(title="On lamps", author="Ada", shop_id=7)
     page = reader("shop:{shop}/items")
