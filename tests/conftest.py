@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pagegen import remarks
 from pagegen.testing import Front, Scenario
 
 settings.register_profile(
@@ -20,6 +21,17 @@ settings.register_profile(
 settings.load_profile("pagegen")
 
 MakeScenario = Callable[..., Scenario]
+
+
+@pytest.fixture(autouse=True)
+def no_rows_are_declared() -> Iterator[None]:
+    """What rows declare, the engine knows in the whole process: a template such as ``{id}`` of an
+    earlier test would keep it from doubting any name.
+    """
+    known = dict(remarks._declared)
+    remarks._declared.clear()
+    yield
+    remarks._declared.update(known)
 
 
 @pytest.fixture(params=["wsgi", "asgi"])

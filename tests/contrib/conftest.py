@@ -1,4 +1,4 @@
-"""Databases for the tests of all bindings."""
+"""What the tests of all bindings share: databases, and declarations that last."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.databases import Postgresql
+
+
+@pytest.fixture(autouse=True)
+def no_rows_are_declared() -> None:
+    """Rows are: classes of models declare once, for all tests here."""
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -21,10 +21,11 @@ from pagegen.verdicts import Ticket
 from .caches import DjangoPageCache
 from .fronts import BEHIND, DOUBT
 from .identity import PASSAGE
-from .outside import plainly
+from .outside import Doubts, plainly
 from .passage import PRIVATE, Afterwards, Forwarded, Passage
 from .requests import AsyncPageRequest, scope_of
 from .responses import awhole, dress, fields_of, finished, streams_on, watched
+from .stack import may_begin_in_front
 
 log = logging.getLogger("pagegen.contrib.django")
 
@@ -52,8 +53,12 @@ class _Sink:
 class AsyncFront(asgi.PageCacheMiddleware):
     """The ASGI front around the rest of an asynchronous stack."""
 
-    def __init__(self, get_response: AsyncGetResponse, cache: DjangoPageCache) -> None:
+    def __init__(
+        self, get_response: AsyncGetResponse, cache: DjangoPageCache, doubts: Doubts
+    ) -> None:
         super().__init__(self._rest, cache=cache)
+        self._doubts = doubts
+        self._asks_thread = may_begin_in_front()
         self._get_response = get_response
         self._carry = cache.options.carry
 
@@ -102,7 +107,9 @@ class AsyncFront(asgi.PageCacheMiddleware):
             else:
                 read = await awhole(response, way.limit)
                 body, rest = (read, None) if isinstance(read, bytes) else (b"", read)
-        private = way.conclude(inner) or rest is not None
+        # Connections belong to threads: those of synchronous code are asked.
+        begun = self._asks_thread and await sync_to_async(self._doubts.begun)()
+        private = way.conclude(inner) or begun or rest is not None
         way.keep(response, inner, rest)
         await _say(send, response, (PRIVATE,) if private else ())
         await send({"type": "http.response.body", "body": body})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import get_ident
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
@@ -13,10 +16,14 @@ from pagegen.cache import PageCache
 from pagegen.config import Configuration
 from pagegen.errors import ConfigError
 from pagegen.forks import fork_safe_lock
+from pagegen.identification import Identifier
 from pagegen.rulebook import RuleBook
 from pagegen.verdicts import Invalidation
 
 from . import conf, transactions, views
+
+#: Invalidations whose caller may have been cancelled.
+_unfinished: Final[set[asyncio.Task[Invalidation]]] = set()
 
 
 class DjangoPageCache(PageCache):
@@ -42,17 +49,37 @@ class DjangoPageCache(PageCache):
     async def ainvalidate(
         self, *names: str, soft: bool = False, using: str | None = None
     ) -> Invalidation:
-        """:meth:`invalidate` without blocking an event loop."""
+        """:meth:`invalidate` without blocking an event loop.
+
+        Who is cancelled here, because the client has gone for instance, has forgotten nonetheless.
+        """
+        task = asyncio.get_running_loop().create_task(self._forget(names, soft, using))
+        _unfinished.add(task)
+        task.add_done_callback(_finished)
+        return await asyncio.shield(task)
+
+    async def _forget(self, names: Sequence[str], soft: bool, using: str | None) -> Invalidation:
         # Connections belong to threads. No transaction can be open in an event loop's own; but in
         # the thread that runs this context's synchronous code one can be: async_to_sync may have
         # been called inside of it.
         later = sync_to_async(transactions.later, thread_sensitive=True)
-        deferred = await later(self, names, soft=soft, using=using)
+        try:
+            deferred = await later(self, names, soft=soft, using=using)
+        except asyncio.CancelledError:  # the event loop ends
+            with suppress(Exception):
+                super().invalidate(*names, soft=soft)
+            raise
         return await super().ainvalidate(*names, soft=soft) if deferred is None else deferred
 
     def invalidate_now(self, *names: str, soft: bool = False) -> Invalidation:
         """Forget now, whatever transaction is open: for code that knows that it has committed."""
         return super().invalidate(*names, soft=soft)
+
+
+def _finished(task: asyncio.Task[Invalidation]) -> None:
+    _unfinished.discard(task)
+    if not task.cancelled():
+        task.exception()  # its caller has it, or was cancelled; the engine owes what it is about
 
 
 def configuration() -> Configuration:
@@ -81,24 +108,29 @@ class _Holder:
         """The cache; raises ``ConfigError``."""
         if (built := self._cache) is not None:
             return built
-        # Modules are imported before the lock is taken: a thread that imports one of them may wait
-        # for the lock.
-        found = self._read()
-        with self._lock:
-            if self._cache is None:
-                self._cache = DjangoPageCache.from_configuration(found)
-            return self._cache
+        with self._reading():
+            # Modules are imported before the lock is taken: a thread that imports one of them may
+            # wait for the lock.
+            found = configuration()
+            for identity in found.book.identities.values():
+                Identifier(identity)
+            with self._lock:
+                if self._cache is None:
+                    self._cache = DjangoPageCache.from_configuration(found)
+                return self._cache
 
-    def _read(self) -> Configuration:
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         thread = get_ident()
         if thread in self._readers:
             raise ConfigError(
-                "get_cache() was called while the URLconf was being imported, which says the rules",
+                "get_cache() was called while the URLconf, which says the rules, or the module of "
+                "an identity was being imported",
                 "Write `from pagegen.contrib.django import cache`, and use it inside of functions",
             )
         self._readers.add(thread)
         try:
-            return configuration()
+            yield
         finally:
             self._readers.discard(thread)
 

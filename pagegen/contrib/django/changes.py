@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from django.db import connections, models, transaction
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.models import sql
 
 from . import transactions
 from .caches import get_cache
 from .guard import UnseenWriteError, accounted
-from .plans import Plan, Watched
+from .plans import Plan, Watched, are_keys, is_exact
 
 log = logging.getLogger("pagegen.contrib.django")
 
@@ -24,14 +34,29 @@ MAX_NAMES: Final = 10_000
 #: Values in one condition: SQLite before 3.32 takes 999.
 CHUNK: Final = 500
 
+#: What a database says when it has not done a statement; any other error may come after it.
+_REFUSED: Final = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+
 #: Values of a row, keyed by the ``attname`` of their fields.
 Row: TypeAlias = Mapping[str, object]
+
+
+class Lock(Enum):
+    """What rows are locked for when they are read, until the transaction ends.
+
+    WRITTEN: ours writes them.  KEPT: their names must stay what they are. Others may keep them,
+    too, so that who tags different items with the same tags does not wait, nor clash.
+    """
+
+    WRITTEN = "written"
+    KEPT = "kept"
 
 
 class Change:
     """One statement that writes rows of one model's table on one database.
 
-    Raises ``TransactionManagementError`` where its commit could not be seen.
+    Raises, before anything is written, ``TransactionManagementError`` where its commit could not be
+    seen, and ``ConfigError`` where there can be no cache.
     """
 
     def __init__(self, plan: Plan, model: type[Any], using: str) -> None:
@@ -42,19 +67,34 @@ class Change:
         self.pk = self.model._meta.pk
         self._names: dict[Watched, dict[str, None]] = {}
         transactions.refuse_manual(self.connection)
+        self._cache = get_cache()
 
     @property
     def by_key(self) -> bool:
         """Whether the primary keys say all there is to know."""
         columns = self.plan.columns
-        return not (self.plan.below or self.plan.ends) and all(f is self.pk for f in columns)
+        alone = not (self.plan.below or self.plan.ends) and all(f is self.pk for f in columns)
+        return alone and is_exact(self.pk)
 
     def transaction(self, needed: bool = True) -> AbstractContextManager[Any]:
         """The transaction to write in: the one that is open, or one for this statement."""
-        if self.connection.in_atomic_block or not (needed or transactions.shelves()):
+        if self.connection.in_atomic_block:
             return nullcontext()
+        if not (needed or transactions.shelves()):
+            return self._alone()
         block: AbstractContextManager[Any] = transaction.atomic(using=self.using)
         return block
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One statement that is its own transaction: it may stand though its answer was lost."""
+        try:
+            yield
+        except BaseException as error:
+            of_database = isinstance(error, Error | OSError) and not isinstance(error, _REFUSED)
+            if of_database or not isinstance(error, Exception):
+                self.forget()
+            raise
 
     def lock_table(self) -> None:
         """Let nobody else write from here on, where rows cannot be locked one by one.
@@ -80,7 +120,7 @@ class Change:
         return found if len(found) <= MAX_ROWS else None
 
     def read_by(
-        self, field: Any, values: Iterable[object], *, lock: bool = False, keys: bool = False
+        self, field: Any, values: Iterable[object], *, lock: Lock | None = None
     ) -> list[Row]:
         """The rows whose field is one of the values."""
         found: list[Row] = []
@@ -88,7 +128,10 @@ class Change:
         for start in range(0, len(wanted), CHUNK):
             some = {f"{field.attname}__in": wanted[start : start + CHUNK]}
             rows = models.QuerySet(self.model, using=self.using).filter(**some)
-            found += self._values(self._locked(rows, keys) if lock else rows)
+            if lock is Lock.KEPT:
+                found += self._kept(rows)
+            else:
+                found += self._values(self._locked(rows, False) if lock else rows)
         return found
 
     def read_where(self, wanted: models.Q, *, lock: bool) -> list[Row]:
@@ -96,7 +139,7 @@ class Change:
         rows = models.QuerySet(self.model, using=self.using).filter(wanted)
         return self._values(self._locked(rows, False) if lock else rows)
 
-    def see(self, rows: Sequence[Row], *, lock: bool = False) -> None:
+    def see(self, rows: Sequence[Row], *, lock: Lock | None = None) -> None:
         """The rows' namespaces, also those by tables below and beside, are to be forgotten."""
         self.see_own(rows)
         self.see_below([row[self.pk.attname] for row in rows], lock=lock)
@@ -108,20 +151,27 @@ class Change:
             for watched in self.plan.own:
                 self._add(watched, watched.names(row))
 
-    def see_below(self, keys: Sequence[object], *, lock: bool = False) -> None:
+    def see_below(self, keys: Sequence[object], *, lock: Lock | None = None) -> None:
         """The namespaces of rows that inherit those with these primary keys."""
         for watched in self.plan.below:
             below = Change(Plan(own=(watched,)), watched.model, self.using)
             below.see_own(below.read_by(self.pk, keys, lock=lock))
             self._join(below)
 
-    def see_ends(self, rows: Iterable[Row], *, lock: bool = False) -> None:
-        """The namespaces of the rows that these, of a many-to-many table, relate."""
-        rows = list(rows)
+    def see_ends(self, rows: Iterable[Row], *, lock: Lock | None = None) -> None:
+        """The namespaces of the rows that these, of a many-to-many table, relate.
+
+        With ``lock`` they are kept: theirs must be the same when ours are committed.
+        """
+        rows, lock = list(rows), lock and Lock.KEPT
         for field, plan in self.plan.ends:
             end = Change(plan, field.related_model, self.using)
             values = [row[field.attname] for row in rows]
-            end.see(end.read_by(field.target_field, values, lock=lock), lock=lock)
+            if end.by_key and field.target_field is end.pk:
+                keys = (spelled(end.pk, value) for value in values if value is not None)
+                end.see_own({end.pk.attname: key} for key in keys)
+            else:
+                end.see(end.read_by(field.target_field, values, lock=lock), lock=lock)
             self._join(end)
 
     def everything(self) -> None:
@@ -148,7 +198,7 @@ class Change:
         """Forget what was seen: after the commit, or now where no transaction is open."""
         if not self._names:
             return
-        cache = get_cache()
+        cache = self._cache
         crowded = transactions.waiting(self.connection) > MAX_NAMES
         names: dict[str, None] = {}
         for watched, found in self._names.items():
@@ -177,6 +227,18 @@ class Change:
             return rows
         return rows.select_for_update(no_key=not keys and features.has_select_for_no_key_update)
 
+    def _kept(self, rows: models.QuerySet[Any]) -> list[Row]:
+        """Rows as they will be until we have committed, since nobody else can change their names.
+
+        Names that are made of keys change by no update that PostgreSQL lets pass FOR KEY SHARE, so
+        that not even other columns are locked. Other databases lock them as if they were written.
+        """
+        if self.connection.vendor != "postgresql":
+            return self._values(self._locked(rows, False))
+        clause = " FOR KEY SHARE" if are_keys(self.plan.columns) else " FOR SHARE"
+        with self.connection.execute_wrapper(_ending(clause)):
+            return self._values(rows.order_by("pk"))
+
     def _values(self, rows: models.QuerySet[Any]) -> list[Row]:
         fields = dict.fromkeys((self.pk.attname, *(f.attname for f in self.plan.columns)))
         return [dict(zip(fields, row, strict=True)) for row in rows.values_list(*fields)]
@@ -196,6 +258,15 @@ def keys_named(condition: sql.Query) -> list[object] | None:
         return None
     keys = [node.rhs] if node.lookup_name == "exact" else list(node.rhs)
     return None if any(hasattr(key, "_meta") or isinstance(key, tuple) for key in keys) else keys
+
+
+def _ending(clause: str) -> Callable[..., Any]:
+    """Puts behind a query what Django's own cannot say."""
+
+    def execute(run: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        return run(sql + clause, *rest)
+
+    return execute
 
 
 def spelled(field: Any, value: Any) -> object:

@@ -25,7 +25,7 @@ from pagegen.wsgi.watcher import Watcher
 
 from .caches import DjangoPageCache
 from .identity import PASSAGE
-from .outside import plainly
+from .outside import Doubts, plainly
 from .passage import PRIVATE, Afterwards, Forwarded, Passage
 from .requests import PageRequest, environ_of
 from .responses import Streamed, dress, fields_of, finished, status_line, streams_on, whole
@@ -56,8 +56,9 @@ class _Later(local):
 class SyncFront(wsgi.PageCacheMiddleware):
     """The WSGI front around the rest of a synchronous stack."""
 
-    def __init__(self, get_response: GetResponse, cache: DjangoPageCache) -> None:
+    def __init__(self, get_response: GetResponse, cache: DjangoPageCache, doubts: Doubts) -> None:
         super().__init__(self._rest, cache=cache)
+        self._doubts = doubts
         self._get_response = get_response
         self._carry = cache.options.carry
         self._later = _Later()
@@ -115,7 +116,7 @@ class SyncFront(wsgi.PageCacheMiddleware):
                 rest = response
             elif not isinstance(body := whole(response, way.limit), bytes):
                 rest = body
-        private = way.conclude(inner) or rest is not None
+        private = way.conclude(inner) or self._doubts.begun() or rest is not None
         way.keep(response, inner, rest)
         fields = [*fields_of(response), PRIVATE] if private else list(fields_of(response))
         start_response(status_line(response), fields)

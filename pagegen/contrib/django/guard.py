@@ -3,7 +3,10 @@
 What goes through Django's own INSERT, UPDATE and DELETE is watched by :mod:`.writes`. All other SQL
 passes here on its way to the database. The statement's first words say whether it writes, and
 where. What never passes: ``callproc()``, psycopg's ``cursor.copy()``, a connection of one's own,
-triggers, and cascades inside the database.
+triggers, and cascades inside the database. What passes and is not understood: a ``SELECT`` or
+``CALL`` of a function that writes; MySQL's second table of ``UPDATE a JOIN b``, and its
+``DELETE a FROM a JOIN b``; and what stands behind a text with an apostrophe that a backslash
+escapes.
 """
 
 from __future__ import annotations
@@ -34,18 +37,20 @@ MAX_PLACES: Final = 1_000
 MAX_STATEMENTS: Final = 512
 MAX_LENGTH: Final = 4_096
 
-_NAME: Final = r'(?:[`"\[]?[\w$]+[`"\]]?\s*\.\s*)?[`"\[]?(?P<{}>[\w$]+)[`"\]]?'
+_QUOTED: Final = r'"(?:[^"]|"")+"|`(?:[^`]|``)+`'
+_ONE: Final = rf"(?:{_QUOTED}|\[[^\]]+\]|[\w$]+)"
+_NAME: Final = rf"(?:{_ONE}\s*\.\s*)*(?P<one>{_ONE})"
 _WRITES: Final = re.compile(
     r"\b(?:(?:INSERT(?:\s+(?:LOW_PRIORITY|DELAYED|HIGH_PRIORITY|IGNORE|OR\s+\w+))*|REPLACE|MERGE)"
     r"(?:\s+INTO)?|UPDATE(?:\s+(?:LOW_PRIORITY|IGNORE|OR\s+\w+))*(?:\s+ONLY)?"
-    r"|DELETE(?:\s+(?:LOW_PRIORITY|QUICK|IGNORE))*\s+FROM(?:\s+ONLY)?|COPY)"
-    r"\s+" + _NAME.format("one"),
+    r"|DELETE(?:\s+(?:LOW_PRIORITY|QUICK|IGNORE))*\s+FROM(?:\s+ONLY)?|COPY"
+    r"|LOAD\s+(?:DATA|XML)\b[^;]{0,400}?\bINTO\s+TABLE)\b\s*" + _NAME,
     re.IGNORECASE,
 )
 _TRUNCATES: Final = re.compile(r"\bTRUNCATE\b(?:\s+TABLE)?(?:\s+ONLY)?\s+([^;]+)", re.IGNORECASE)
-_LISTED: Final = re.compile(r"(?:^|,)\s*(?:ONLY\s+)?" + _NAME.format("one"), re.IGNORECASE)
-#: Comments and texts, in which words mean nothing. A name between double quotes stays.
-_MUTE: Final = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+_LISTED: Final = re.compile(r"(?:^|,)\s*(?:ONLY\s+)?" + _NAME, re.IGNORECASE)
+#: Comments and texts, in which words mean nothing. Names between quotes stay.
+_MUTE: Final = re.compile(rf"({_QUOTED})|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 
 _accounted: Final[ContextVar[bool]] = ContextVar("pagegen_accounted", default=False)
 _warned: Final[set[tuple[str, int]]] = set()
@@ -108,11 +113,19 @@ def _text(sql: Any, connection: Any) -> str:
 
 
 def _parsed(sql: str) -> tuple[str, ...]:
-    text = _MUTE.sub(" ", sql)
-    found = [match["one"].lower() for match in _WRITES.finditer(text)]
+    text = _MUTE.sub(lambda match: match[1] or " ", sql)
+    found = [_bare(match["one"]) for match in _WRITES.finditer(text)]
     for match in _TRUNCATES.finditer(text):
-        found += [name["one"].lower() for name in _LISTED.finditer(match[1])]
+        found += [_bare(name["one"]) for name in _LISTED.finditer(match[1])]
     return tuple(dict.fromkeys(found))
+
+
+def _bare(name: str) -> str:
+    """A table's name without its quotes, in lower case."""
+    quote = name[0]
+    if quote not in '"`[':
+        return name.lower()
+    return name[1:-1].replace(quote * 2, quote).lower()
 
 
 _remembered = lru_cache(MAX_STATEMENTS)(_parsed)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.constants import OnConflict
+from django.db.models.expressions import RawSQL
 
-from .changes import MAX_ROWS, Change, Row, spelled
+from .changes import CHUNK, MAX_ROWS, Change, Lock, Row, spelled
+from .guard import accounted
 from .plans import Plan, is_plain
 
 #: Objects whose unique values stand in one condition, several for each.
@@ -29,14 +31,17 @@ def insert(compiler: Any, plan: Plan, run: Callable[[], Any], returning_fields: 
             change.forget()
         return result
     texts = any(not isinstance(field, models.IntegerField) for field in plan.columns)
-    with change.transaction(needed=texts or bool(plan.ends)):
+    with change.transaction(needed=again or texts or bool(plan.ends)):
         if plan.ends:  # before the insertion locks them for its foreign keys
             change.lock_table()
-            change.see_ends(_values(change, query.objs), lock=change.connection.in_atomic_block)
+            change.see_ends(_values(change, query.objs), lock=Lock.KEPT)
+        elif not change.connection.in_atomic_block:  # it may stand, and its answer be lost
+            change.see_own(_values(change, query.objs))
         result = run()
         rows = _values(change, query.objs, returning_fields, result)
         if again:
             rows = change.read_by(change.pk, [row[change.pk.attname] for row in rows])
+            change.see_ends(rows, lock=Lock.KEPT)
         change.see_own(rows)
         change.forget()
     return result
@@ -54,37 +59,98 @@ def _upsert(change: Change, query: Any, run: Callable[[], Any]) -> Any:
         return result
     with change.transaction():
         change.lock_table()
-        for lock in (True, False):
-            for start in range(0, len(query.objs), _TOGETHER):
-                some = query.objs[start : start + _TOGETHER]
-                change.see(_matching(change, unique, some, lock), lock=lock)
-            if lock:
-                result = run()
+        if change.connection.vendor == "postgresql":
+            result = _upsert_among_others(change, unique, query, run)
+        else:  # nobody else writes now, or there are no unique fields to name
+            _see_matching(change, unique, query.objs, Lock.WRITTEN)
+            result = run()
+            _see_matching(change, unique, query.objs, Lock.KEPT)
         change.forget()
     return result
 
 
-def _matching(change: Change, unique: Sequence[Any], objs: Sequence[Any], lock: bool) -> list[Row]:
-    wanted = models.Q()
-    for obj in objs:
-        wanted |= models.Q(**{field.attname: getattr(obj, field.attname) for field in unique})
-    return change.read_where(wanted, lock=lock)
+class _OvertakenError(Exception):
+    """An upsert has updated a row that was not there when it was looked for."""
+
+
+def _upsert_among_others(
+    change: Change, unique: Sequence[Any], query: Any, run: Callable[[], Any]
+) -> Any:
+    """An upsert where others may insert its rows after they were looked for.
+
+    It is undone when they have, and what is missing is inserted first: then all rows are there to
+    be locked and read. Not met is who deletes a row and inserts it again in just that moment.
+    """
+    try:
+        with transaction.atomic(using=change.using):
+            before = _see_matching(change, unique, query.objs, Lock.WRITTEN)
+            result = run()
+            after = _see_matching(change, unique, query.objs, Lock.KEPT)
+            if _has_updated(change, after - before):
+                raise _OvertakenError
+    except _OvertakenError:
+        change.nothing()
+        _insert_missing(change, query)
+        _see_matching(change, unique, query.objs, Lock.WRITTEN)
+        result = run()
+        _see_matching(change, unique, query.objs, Lock.KEPT)
+    return result
+
+
+def _insert_missing(change: Change, query: Any) -> None:
+    missing = query.chain()
+    missing.on_conflict, missing.update_fields, missing.unique_fields = OnConflict.IGNORE, (), ()
+    with accounted(), change.connection.cursor() as cursor:
+        for statement in missing.get_compiler(change.using).as_sql():
+            cursor.execute(*statement)
+
+
+def _see_matching(
+    change: Change, unique: Sequence[Any], objs: Sequence[Any], lock: Lock
+) -> set[object]:
+    """See the rows with the unique values of these objects; their keys."""
+    keys: set[object] = set()
+    for start in range(0, len(objs), _TOGETHER):
+        wanted = models.Q()
+        for obj in objs[start : start + _TOGETHER]:
+            wanted |= models.Q(**{field.attname: getattr(obj, field.attname) for field in unique})
+        rows = change.read_where(wanted, lock=lock is Lock.WRITTEN)
+        change.see(rows, lock=lock)
+        keys |= {row[change.pk.attname] for row in rows}
+    return keys
+
+
+def _has_updated(change: Change, keys: set[object]) -> bool:
+    """Whether any of these rows may be no new one of ours.
+
+    PostgreSQL locks a row before it updates it on a conflict, and the row says by whom. One that we
+    have just inserted can be locked by our own triggers only.
+    """
+    table = change.connection.ops.quote_name(change.model._meta.db_table)
+    locked = RawSQL(f"{table}.xmax::text", (), output_field=models.TextField())  # noqa: S611 - name
+    rows = models.QuerySet(change.model, using=change.using).annotate(_locked=locked)
+    found = list(keys)
+    return any(
+        rows.filter(pk__in=found[start : start + CHUNK]).exclude(_locked="0").exists()
+        for start in range(0, len(found), CHUNK)
+    )
 
 
 def _to_read(change: Change, query: Any, returning: Any) -> bool | None:
     """Whether the rows must be read when they are written; None where they cannot be found then."""
+    pk = change.pk
     strange = [
         field
         for field in change.plan.columns
         if not is_plain(field)
         or (query.raw and field.model._meta.concrete_model is not change.model)
-        or any(_is_expression(getattr(obj, field.attname)) for obj in query.objs)
+        or (_has_expressions(field, query.objs) and not (field is pk and pk in (returning or ())))
     ]
-    if not [field for field in strange if field is not change.pk]:
+    if not strange:
         return False
-    if change.pk in (returning or ()):
+    if pk in (returning or ()):
         return True
-    keys = [getattr(obj, change.pk.attname) for obj in query.objs]
+    keys = [getattr(obj, pk.attname) for obj in query.objs]
     return True if all(key is not None and not _is_expression(key) for key in keys) else None
 
 
@@ -102,6 +168,10 @@ def _values(
             row[field.attname] = None if _is_expression(value) else spelled(field, value)
         rows.append(row)
     return rows
+
+
+def _has_expressions(field: Any, objs: Sequence[Any]) -> bool:
+    return any(_is_expression(getattr(obj, field.attname)) for obj in objs)
 
 
 def _is_expression(value: object) -> bool:

@@ -1,8 +1,8 @@
 """From the routes of a URLconf to rules: those of views with ``@page``, and guards of the others.
 
-What the rules of :mod:`.views` promise is kept here. ``covers`` and ``meets`` may take two patterns
-for overlapping that are not, never for apart wrongly, but for one thing: pagegen reads decimal
-digits of all scripts and at most 19 of them as an ``int``, Django ASCII ones without a limit.
+What the rules of :mod:`.views` promise is kept here. ``covers`` may miss that one pattern takes all
+that another one does, and ``meets`` may take two for overlapping that are apart; neither errs the
+other way.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class Maker:
             self._guard(route, route.pattern, missing)
 
     def _add(self, rule: Rule, route: Route) -> None:
+        # What it has made of the path by itself takes other paths, too.
+        object.__setattr__(rule, "pattern", route.pattern)
         self.rules.append(rule)
         self.origins[rule.name] = route.label
 
@@ -116,7 +118,7 @@ class Maker:
         if not said["namespaces"]:
             del said["namespaces"]
         rule = Rule(path=route.pattern.text, **said)
-        self._check_reached(rule)
+        self._check_reached(rule, route.pattern)
         return rule
 
     def _check_loose(self, position: int, route: Route) -> None:
@@ -134,12 +136,15 @@ class Maker:
                     field="path",
                 )
 
-    def _check_reached(self, rule: Rule) -> None:
-        for other in self.rules:
-            if other.pattern.covers(rule.pattern) and set(rule.methods) <= set(other.methods):
+    def _check_reached(self, rule: Rule, pattern: PathPattern) -> None:
+        # Its own pattern, until it is added, is what the settings would make of the path.
+        reached = [(other, rule.pattern) for other in self._before]
+        for other, mine in (*reached, *((other, pattern) for other in self.rules)):
+            if other.pattern.covers(mine) and set(rule.methods) <= set(other.methods):
+                move = f"Move its path() before that one, {IN_SETTINGS}"
                 raise ConfigError(
                     f"stands behind {other.path!r}, which may take every path of it",
-                    f"Move its path() before that one, {IN_SETTINGS}",
+                    move if other in self.rules else "Remove one of them: that one is in PAGEGEN",
                     field="path",
                 )
 

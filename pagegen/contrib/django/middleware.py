@@ -89,7 +89,7 @@ class PageCacheMiddleware:
         made, cache = self._made, get_cache()
         if made is None or made.cache is not cache:
             kind: Any = AsyncFront if self._async else SyncFront
-            made = kind(self._get_response, cache)
+            made = kind(self._get_response, cache, self._doubts)
             self._asks_for_users = _asking(cache)
             self._made = made
         return made

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
+from django.db import connections
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
@@ -37,6 +38,7 @@ class Doubts:
     def __init__(self, speaks: bool) -> None:
         self._speaks = speaks
         self._told: set[str] = set()
+        self._told_of_transactions = False
 
     def about(self, request: HttpRequest) -> bool:
         """Whether there is any doubt; each is logged once."""
@@ -62,6 +64,22 @@ class Doubts:
             )
         return False
 
+    def begun(self) -> bool:
+        """Whether a transaction is open around a page that was made in this thread.
+
+        What was read in it may be rolled back, or older than the tokens. A hit does no harm there.
+        """
+        if not any(map(_is_open, connections.all(initialized_only=True))):
+            return False
+        if not self._told_of_transactions:
+            self._told_of_transactions = True
+            log.warning(
+                "a transaction was begun in front of pagegen's middleware: pages that are made in "
+                "it are not stored. Put that middleware behind it, or use ATOMIC_REQUESTS. This is "
+                "said once"
+            )
+        return True
+
     def _tell(self, what: str, remedy: str, *, quiet: bool = False) -> bool:
         kind = what.partition("'")[0]
         if not quiet and kind not in self._told:
@@ -73,6 +91,14 @@ class Doubts:
                 remedy,
             )
         return True
+
+
+def _is_open(connection: Any) -> bool:
+    """Whether a connection is in a transaction, other than the one that a TestCase is run in."""
+    if connection.in_atomic_block:
+        blocks = connection.atomic_blocks
+        return not all(getattr(block, "_from_testcase", False) for block in blocks)
+    return connection.connection is not None and not connection.autocommit
 
 
 def _is_default_language() -> bool:

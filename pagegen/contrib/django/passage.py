@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -153,7 +153,8 @@ class Forwarded:
         """The session itself where it is in the key, else another one of the same visitor's."""
         if self._keyed_by_session:
             return session
-        return type(session)(None if self.behind else session.session_key)
+        kind: Any = type(session)
+        return _noting(kind)(None if self.behind else session.session_key)
 
     def _give_user(self, inner: Any) -> None:
         if self._keyed_by_user or self._keyed_by_session:
@@ -250,6 +251,25 @@ def _unwrapped(user: Any) -> Any:
 
 async def _answer(value: Any) -> Any:
     return value
+
+
+@cache
+def _noting(kind: Any) -> Any:
+    """A kind of session that notes, too, that somebody has asked for its key: Django's own do so
+    for their content only, and who prints the key has given it to all who get the page.
+    """
+
+    class Noting(kind):
+        def _note(self) -> Any:
+            self.accessed = True
+            return kind._session_key.fget(self)
+
+        session_key = property(_note)
+        _session_key = property(_note, kind._session_key.fset)
+
+    Noting.__name__, Noting.__qualname__ = kind.__name__, kind.__qualname__
+    Noting.__module__ = kind.__module__
+    return Noting
 
 
 class Afterwards:

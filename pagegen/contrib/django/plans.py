@@ -134,10 +134,13 @@ def names_of(instance: Any) -> tuple[str, ...]:
 
     Reads attributes that were deferred. Raises ``TypeError`` where nothing is declared.
     """
-    found = [watched for watched in _declared() if isinstance(instance, watched.table)]
+    plans = _plans if _plans is not None else _all_plans()
+    kind = instance.__class__  # of a lazy object: what it stands for
+    tables = [table for table in reversed(kind.__mro__) if table in plans]
+    found = [watched for table in tables for watched in plans[table].own]
     if not found:
         raise TypeError(
-            f"{type(instance).__name__} declares no {ATTRIBUTE}: declare them on the model, or "
+            f"{kind.__name__} declares no {ATTRIBUTE}: declare them on the model, or "
             "register(Model, [...]) in AppConfig.ready()"
         )
     names: dict[str, None] = {}
@@ -150,11 +153,36 @@ def names_of(instance: Any) -> tuple[str, ...]:
 
 def is_plain(field: Any) -> bool:
     """Whether the database keeps a value of this field as Python has it."""
-    while field.is_relation:
-        field = field.target_field
+    field = _target(field)
     generated = getattr(field, "generated", False)
     ours = type(field).__module__.startswith("django.")
     return ours and isinstance(field, _PLAIN) and not generated
+
+
+def is_exact(field: Any) -> bool:
+    """Whether a value that finds a row is always the one in it.
+
+    Databases compare texts in ways of their own, and round decimals.
+    """
+    target = _target(field)
+    return is_plain(target) and isinstance(target, (models.IntegerField, models.UUIDField))
+
+
+def are_keys(fields: Iterable[Any]) -> bool:
+    """Whether every one of these columns is in a unique index that a foreign key may refer to."""
+    for field in fields:
+        meta = field.model._meta
+        constraints = (one for one in meta.total_unique_constraints if one.deferrable is None)
+        together = (*meta.unique_together, *(one.fields for one in constraints))
+        if not (field.unique or any(field.name in names for names in together)):
+            return False
+    return True
+
+
+def _target(field: Any) -> Any:
+    while field.is_relation:
+        field = field.target_field
+    return field
 
 
 def _forget_plans(**_: Any) -> None:

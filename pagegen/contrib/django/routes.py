@@ -3,7 +3,8 @@
 Rules and routes are matched by two programs, and a rule must take no path that Django gives to
 another view. So each route knows how far the two agree:
 
-- Rule 1. ``pattern`` takes *at least* the paths that Django gives to the view.
+- Rule 1. ``pattern`` takes *at least* the paths that Django gives to the view. Numbers and UUIDs
+  are read as Django reads them (:class:`Exact`): pagegen's own types take other spellings, too.
 - Rule 2. Where it may take more, ``loose`` says by which converter.
 - Rule 3. What can be no pattern at all (a regular expression, a path by language) is ``barred``
   from being a rule; its pattern is then only good to keep rules away from its paths.
@@ -21,7 +22,7 @@ from django.urls import URLPattern, URLResolver, converters
 from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 
 from ...errors import ConfigError
-from ...patterns import PathPattern, parse_pattern
+from ...patterns import PathPattern, Segment, parse_pattern
 
 _TYPES: Final = {
     converters.IntConverter: "int",
@@ -36,7 +37,47 @@ _LITERAL: Final = re.compile(r"\^((?:[\w\-/]|\\[^\w])*)")
 _PIECE: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
 _NEVER: Final = frozenset((".", ".."))
 
+_UUID: Final = re.compile(converters.UUIDConverter.regex)
+
 IN_SETTINGS: Final = "or declare the rule in PAGEGEN, where you write its path yourself"
+
+
+@dataclass(frozen=True, slots=True)
+class Exact(Segment):
+    """A segment with a number or UUID (``kind``) as Django spells them, which is a slug. pagegen's
+    own types also take capital letters, digits of other scripts, and at most 19 of them.
+    """
+
+    kind: str = ""
+
+    def read(self, text: str) -> str | None:
+        """See :class:`pagegen.patterns.Segment`."""
+        value = text[len(self.prefix) : len(text) - len(self.suffix)]
+        if f"{self.prefix}{value}{self.suffix}" != text:
+            return None
+        if self.kind == "uuid":
+            return value if _UUID.fullmatch(value) else None
+        if not (value.isascii() and value.isdigit()):
+            return None
+        try:
+            return str(int(value))
+        except ValueError:  # more digits than Python reads: no number to Django either
+            return None
+
+    def covers(self, other: Segment) -> bool:
+        """See :class:`pagegen.patterns.Segment`."""
+        return self == other or (other.type is None and self.read(other.prefix) is not None)
+
+
+def _exactly(pattern: PathPattern) -> PathPattern:
+    """The pattern as Django reads it."""
+    return replace(pattern, segments=tuple(map(_exact, pattern.segments)))
+
+
+def _exact(segment: Segment) -> Segment:
+    if segment.type not in ("int", "uuid"):
+        return segment
+    return Exact(segment.prefix, "slug", segment.suffix, kind=segment.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +214,7 @@ class _Reader:
 
     def _parsed(self, segments: list[str]) -> PathPattern:
         try:
-            return parse_pattern("/" + "/".join(segments))
+            return _exactly(parse_pattern("/" + "/".join(segments)))
         except ConfigError as error:
             # Each segment is right by itself: a name stands in two of them.
             self._bar(error)

@@ -38,6 +38,20 @@ def place(stack: Stack, wanted: str) -> int | None:
     return None
 
 
+def may_begin_in_front() -> bool:
+    """Whether middleware in front of ours has code that runs in a thread, where a transaction could
+    be begun around us. Django's own begin none.
+    """
+    stack = entries()
+    halves = ("process_request", "process_view")
+    return any(
+        not getattr(middleware, "async_capable", False)
+        or any(hasattr(middleware, half) for half in halves)
+        for path, middleware in stack[: place(stack, OURS)]
+        if middleware is not None and not path.startswith("django.")
+    )
+
+
 def locale_is_behind() -> bool:
     """Whether the language is chosen by ``LocaleMiddleware`` behind ours."""
     stack = entries()

@@ -8,15 +8,20 @@ Rules of this file:
 3. Which connection a call belongs to is known where it says so. Else it is every one that has a
    transaction, and the names are forgotten after each of their commits.
 4. After a commit nothing is raised: the change stands, and the engine owes what was not heard.
+5. A commit that raised may stand all the same, when the connection was lost on the way back. Its
+   names are forgotten, too.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import wraps
 from typing import Any, Final
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
 from pagegen.cache import PageCache
@@ -30,6 +35,8 @@ log = logging.getLogger("pagegen.contrib.django")
 #: Hooks of a connection that are searched, at either end, for a batch that takes more names.
 #: Beyond them a new batch begins: one more trip, and no search that grows with its square.
 SEARCHED: Final = 16
+
+_MARK: Final = "_pagegen_knows"
 
 
 class Batch:
@@ -46,28 +53,35 @@ class Batch:
         self.names: dict[str, None] = {}
         #: Rows of the outbox that say the same in the database.
         self.rows: list[str] = []
+        #: Names that these rows hold.
+        self.shelved: set[str] = set()
 
     def add(self, names: Iterable[str]) -> None:
         """Take more names, and write those that are new to the outbox if there is one."""
-        new = [name for name in names if name not in self.names]
+        new = [name for name in dict.fromkeys(names) if name not in self.shelved]
         self.names |= dict.fromkeys(new)
         if new:
             self.rows += _shelve(self.cache, self.alias, new)
+            self.shelved |= set(new)
 
     def absorb(self, other: Batch) -> None:
         """Take over what another one would have forgotten."""
         self.names |= other.names
         self.rows += other.rows
+        self.shelved |= other.shelved
 
     def __call__(self) -> None:
         """Forget the names; what the store does not acknowledge is logged, and owed."""
+        if self.forget() and self.rows:
+            from pagegen.contrib.outbox import django as outbox  # noqa: PLC0415 - optional
+
+            outbox.settle(self.alias, self.rows)
+
+    def forget(self) -> bool:
+        """Forget the names, and leave the outbox alone; whether the store acknowledged that."""
         names = tuple(self.names)
         try:
             PageCache.invalidate(self.cache, *names, soft=self.soft)
-            if self.rows:
-                from pagegen.contrib.outbox import django as outbox  # noqa: PLC0415 - optional
-
-                outbox.settle(self.alias, self.rows)
         except Exception:
             log.exception(
                 "the commit on database %r stands, but pages of %s may still be served elsewhere. "
@@ -75,6 +89,84 @@ class Batch:
                 self.alias,
                 ", ".join(names[:20]) + (" …" if len(names) > 20 else ""),
             )
+            return False
+        return True
+
+
+def install() -> None:
+    """Have the connections of all databases tell what becomes of transactions. May be called again.
+
+    For a backend with a ``commit`` of its own that does not call Django's: call it for that class.
+    """
+    for name, telling in (
+        ("commit", _commits),
+        ("run_and_clear_commit_hooks", _runs_hooks),
+        ("savepoint_rollback", _rolls_back),
+    ):
+        method = getattr(BaseDatabaseWrapper, name)
+        if not hasattr(method, _MARK):
+            known = wraps(method)(telling(method))
+            setattr(known, _MARK, True)
+            setattr(BaseDatabaseWrapper, name, known)
+
+
+def _commits(commit: Callable[[Any], None]) -> Callable[[Any], None]:
+    def commits(connection: Any) -> None:
+        try:
+            commit(connection)
+        except (IntegrityError, TransactionManagementError):
+            raise  # refused: nothing of it stands
+        except BaseException:
+            # Rows of the outbox stay: they stand, or not, with the change.
+            _all(batch.forget for batch in _batches(connection))
+            raise
+
+    return commits
+
+
+def _runs_hooks(run: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Who breaks off one batch, or a hook of the application's, does not lose the others."""
+
+    def runs_hooks(connection: Any) -> None:
+        if connection.in_atomic_block:
+            run(connection)  # it refuses that
+            return
+        hooks, connection.run_on_commit = connection.run_on_commit, []
+        others = [entry for entry in hooks if not isinstance(entry[1], Batch)]
+
+        def run_others() -> None:
+            connection.run_on_commit = others + connection.run_on_commit
+            run(connection)
+
+        # Those of others wait meanwhile: what a batch does to the outbox is committed, too, and
+        # their errors are not to end there.
+        _all((*(entry[1] for entry in hooks if isinstance(entry[1], Batch)), run_others))
+
+    return runs_hooks
+
+
+def _rolls_back(rollback: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+    """The connection's list knows no savepoint that was made by hand: batches keep their names, but
+    their rows of the outbox may be gone.
+    """
+
+    def rolls_back(connection: Any, sid: str) -> None:
+        rollback(connection, sid)
+        for batch in _batches(connection):
+            batch.shelved.clear()
+
+    return rolls_back
+
+
+def _batches(connection: Any) -> list[Batch]:
+    return [entry[1] for entry in connection.run_on_commit if isinstance(entry[1], Batch)]
+
+
+def _all(calls: Iterable[Callable[[], object]]) -> None:
+    """Call each in its turn, whatever the others raise; then raise the last of it."""
+    with ExitStack() as stack:
+        for call in reversed(tuple(calls)):
+            stack.callback(call)
 
 
 def later(

@@ -12,7 +12,9 @@ Rules of this file:
    an instance was loaded with may be old: another process may have moved the row meanwhile.
 2. Only those rows are written that were read. (Where a database locks rows; SQLite locks all.)
 3. What the rows are afterwards is computed where the values are plain, and read where they are not.
-4. Nothing is read where a namespace depends on nothing but the primary key that the write names.
+4. Nothing is read where a namespace depends on nothing but the primary key that the write names,
+   and that is a number or a UUID: texts and decimals find rows that are spelled otherwise.
+5. A statement outside of transactions may stand though its answer was lost: it is forgotten, too.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any, Final
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import CURSOR, NO_RESULTS
 
-from .changes import Change, Row, keys_named, spelled
+from .changes import Change, Lock, Row, keys_named, spelled
 from .guard import accounted
 from .inserts import insert
 from .plans import Plan, is_plain, plan
@@ -80,7 +82,7 @@ def _update(compiler: Any, plan: Plan, run: Callable[[], Any], result_type: Any)
             change.everything()
             result = run()
         else:
-            change.see(rows, lock=True)
+            change.see(rows, lock=Lock.WRITTEN)
             _narrow(change, query, keys, rows)
             result = run()
             _see_after(change, rows, written)
@@ -101,7 +103,7 @@ def _delete(compiler: Any, plan: Plan, run: Callable[[], Any], result_type: Any)
         elif not rows:
             return None if result_type == CURSOR else 0
         else:
-            change.see(rows, lock=True)
+            change.see(rows, lock=Lock.WRITTEN)
             _narrow(change, query, keys, rows)
         result = run()
         change.forget()
@@ -121,7 +123,8 @@ def _by_key(change: Change, keys: list[object], run: Callable[[], Any], result_t
 
 def _narrow(change: Change, query: Any, keys: list[object] | None, rows: list[Row]) -> None:
     """Write those rows only that were read: others may have come to meet the condition since."""
-    if keys is None and change.connection.features.has_select_for_update:
+    all_there = keys is not None and len(rows) == len(keys)
+    if not all_there and change.connection.features.has_select_for_update:
         query.add_filter("pk__in", [row[change.pk.attname] for row in rows])
 
 
@@ -140,11 +143,11 @@ def _see_after(change: Change, rows: list[Row], written: dict[Any, Any]) -> None
     ]
     moved = set(written)
     if unknown:
-        change.see(change.read_by(change.pk, keys))
+        change.see(change.read_by(change.pk, keys), lock=Lock.WRITTEN)
     elif touched:
         new = {field.attname: _plain(field, written[field]) for field in touched}
         change.see_own([{**row, **new} for row in rows])
-        change.see_ends([{**row, **new} for row in rows])
+        change.see_ends([{**row, **new} for row in rows], lock=Lock.WRITTEN)
         # A full save() writes every column; most are as they were.
         moved -= {f for f in touched if all(row[f.attname] == new[f.attname] for row in rows)}
     below = {field for watched in change.plan.below for field in watched.fields.values()}

@@ -244,9 +244,65 @@ def test_the_beginning_of_a_regular_expression(regex: str, literal: tuple[str, b
     assert _begins_with(regex) == literal
 
 
+@pytest.mark.parametrize(
+    ("route", "target", "value"),
+    [
+        ("<int:x>", "007", "7"),
+        ("v<int:x>", "v7", "7"),
+        ("<int:x>.b", "7.b", "7"),
+        ("<int:x>", "1" * 20, "1" * 20),
+        ("<uuid:x>", "00000000-0000-0000-0000-00000000000a", None),
+        ("<int:x>", "1" * 5_000, ...),
+        ("<int:x>", "\u0663", ...),
+        ("<int:x>", "", ...),
+        ("v<int:x>v", "v", ...),
+        ("v<int:x>", "7", ...),
+        ("<int:x>v", "7", ...),
+        ("<uuid:x>", "00000000-0000-0000-0000-00000000000A", ...),
+    ],
+)
+def test_numbers_and_uuids_are_read_as_django_reads_them(
+    urls: Any, route: str, target: str, value: Any
+) -> None:
+    urls(path(route, page(share="public", ttl=1)(lambda request, x: HttpResponse())))
+    found = RuleBook(declared_rules()).match("GET", f"/{target}")
+    if value is ...:
+        assert found is None
+        with pytest.raises(Resolver404):
+            get_resolver().resolve(f"/{target}")
+        return
+    assert found is not None and get_resolver().resolve(f"/{target}")
+    assert dict(found[1]) == {"x": value or target}
+
+
+def shown(request: HttpRequest, x: object) -> HttpResponse:
+    return HttpResponse()
+
+
+def test_a_rule_of_the_settings_keeps_no_more_numbers_from_others_than_it_takes(urls: Any) -> None:
+    mine = page(share="public", ttl=1)(shown)
+    before = Rule(path="/a/{x:int}", share="public", ttl=1)
+    urls(path("a/<int:x>", shown), path("a/<str:x>", mine))
+    book = RuleBook((before, *declared_rules([before])))
+    for target, cached in [("7", True), ("7" * 20, False), ("\u0663", True), ("b", True)]:
+        found = book.match("GET", f"/a/{target}")
+        assert found is not None and found[0].cache is cached
+    urls(path("a/<int:x>", mine))
+    with pytest.raises(ConfigError, match="Remove one of them"):
+        declared_rules([before])
+
+
+@pytest.mark.parametrize("kind", ["int", "uuid"])
+def test_the_same_numbers_under_another_name_are_never_reached(urls: Any, kind: str) -> None:
+    mine, other = (page(share="public", ttl=1)(lambda request, **given: None) for _ in "ab")
+    urls(path(f"a/<{kind}:x>", mine), path(f"a/<{kind}:y>", other))
+    with pytest.raises(ConfigError, match="Move its path"):
+        declared_rules()
+
+
 PIECES = st.sampled_from(
     ["a", "b", "1", "<int:x>", "<slug:x>", "<str:x>", "v<int:x>", "<slug:x>.b", "<path:x>",
-     "<yyyy:x>", ""]
+     "<yyyy:x>", "<uuid:x>", "<int:x>.b", ""]
 )  # fmt: skip
 
 
@@ -255,7 +311,11 @@ def _route(pieces: list[str]) -> str:
 
 
 ROUTES = st.lists(PIECES, min_size=1, max_size=3).map(_route)
-WORDS = st.sampled_from(["a", "b", "1", "v1", "2024", "c", "a.b", "v", ""])
+UUID = "00000000-0000-0000-0000-00000000000a"
+#: What pagegen's own types take otherwise than Django's converters: capital letters, digits of
+#: other scripts, more of them than Python reads, and more than an id of 64 bits has.
+ODD = [UUID.upper(), "\u0663", "v\u0663", "\u0663.b", "1" * 20, "1" * 5_000]
+WORDS = st.sampled_from(["a", "b", "1", "v1", "2024", "c", "a.b", "v", "", "1.b", UUID, *ODD])
 TARGETS = st.lists(WORDS, min_size=1, max_size=4).map("/".join)
 
 

@@ -21,6 +21,9 @@ POSTGRESQL: Final = "postgresql"
 @pytest.fixture(scope="session")
 def second(postgresql: Postgresql) -> Iterator[str]:
     """The alias of a PostgreSQL database with all tables."""
+    if POSTGRESQL in connections.settings:  # of another directory's tests
+        yield POSTGRESQL
+        return
     default = connections.settings["default"]
     entry = {**default, "OPTIONS": {}, **postgresql.fresh().django()}
     connections.settings[POSTGRESQL] = entry

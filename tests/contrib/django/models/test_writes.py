@@ -138,6 +138,10 @@ def _through(stock: Stock) -> None:
     stock.all(Item.tags.through).create(item_id=2, tag_id=2)
 
 
+def _through_by_expression(stock: Stock) -> None:
+    stock.all(Item.tags.through).create(item_id=2, tag_id=Value(2))
+
+
 def _rename(stock: Stock) -> None:
     stock.all(Tag).filter(pk=1).update(label="pink")
 
@@ -235,6 +239,7 @@ WRITES: dict[str, tuple[Callable[[Stock], Any], set[str]]] = {
     "clear from the other side": (lambda s: s.red.items.clear(), items(1, 1) | {"tag:red"}),
     "set from the other side": (_both_ways, items(1, 1, 2) | {"tag:red"}),
     "through": (_through, items(1, 2) | {"tag:blue"}),
+    "through by an expression": (_through_by_expression, items(1, 2) | {"tag:blue"}),
     "loaddata": (_load, items(1, 1) | items(2, 1)),
     "loaddata of a child": (_load_book, {"book:3", "author:poe/in:1", "author:doe/in:1"}),
     "loaddata of a new child": (_load_new_book, {"book:1", "author:doe/in:1"}),
