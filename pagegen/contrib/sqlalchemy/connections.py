@@ -12,17 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ...cache import PageCache
 from ...namespaces import check
-from .ledger import Ledger
+from .ledger import Ledger, commits_by_itself
 
 
 class Pending:
     """Names that wait for the commit of a transaction.
 
-    connection: that of a Core transaction, as it was begun; None for a session's.
+    connection: that of a Core transaction, as it was begun; None for a session's. cache: the one
+        that forgets them, of a Core transaction.
     """
 
-    def __init__(self, add: Callable[[tuple[str, ...]], None], connection: Any = None) -> None:
+    def __init__(
+        self,
+        add: Callable[[tuple[str, ...]], None],
+        connection: Any = None,
+        cache: PageCache | None = None,
+    ) -> None:
         self._add = add
+        self.cache = cache
         self.connection = connection
 
     def add(self, *names: str) -> None:
@@ -33,11 +40,12 @@ class Pending:
 
 
 class _Collected:
-    """The names of one Core transaction. Savepoints in it are not looked at: what one of them
-    rolled back is forgotten too, which costs a rendering.
+    """The names of one Core transaction, and the cache that forgets them. Savepoints in it are not
+    looked at: what one of them rolled back is forgotten too, which costs a rendering.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cache: PageCache) -> None:
+        self.cache = cache
         self.names: dict[str, None] = {}
         self.committing = False
 
@@ -52,7 +60,7 @@ _open: Final[WeakKeyDictionary[Connection, _Collected]] = WeakKeyDictionary()
 def said_for(connection: Connection) -> Pending | None:
     """Where names for this connection's transaction go, if `forgetting` has begun it."""
     found = _open.get(connection)
-    return None if found is None else Pending(found.add, connection)
+    return None if found is None else Pending(found.add, connection, found.cache)
 
 
 @contextmanager
@@ -60,11 +68,12 @@ def forgetting(where: Engine | Connection, cache: PageCache) -> Iterator[Pending
     """Begin a transaction of Core, and forget what is added to it when it has been committed.
 
     The commit comes at the end of the block, the forgetting right after it; an exception in the
-    block rolls back and forgets nothing. A ``Session`` that joins the transaction of
+    block rolls back and forgets nothing, unless the block has ended the transaction itself or
+    its statements count at once (``AUTOCOMMIT``). A ``Session`` that joins the transaction of
     ``pending.connection`` waits for it too. Raises what the database raises, and
     ``InvalidRequestError`` for a connection whose transaction has begun already.
     """
-    collected = _Collected()
+    collected = _Collected(cache)
     try:
         with where.begin() as begun:
             connection = begun if isinstance(begun, Connection) else cast("Connection", where)
@@ -82,7 +91,7 @@ async def aforgetting(
     """:func:`forgetting` for an async engine or connection. Who is cancelled after the commit
     leaves the names owed.
     """
-    collected = _Collected()
+    collected = _Collected(cache)
     try:
         async with where.begin() as begun:
             connection = cast("AsyncConnection", where)
@@ -98,9 +107,14 @@ async def aforgetting(
 @contextmanager
 def _opened(connection: Connection, collected: _Collected) -> Iterator[None]:
     _open[connection] = collected
+    transaction = connection.get_transaction()
+    at_once = commits_by_itself(connection)
     try:
         yield
         # From here on nobody can be sure that it was not committed.
         collected.committing = True
     finally:
+        # Nor of one that the block has ended itself.
+        ended = connection.get_transaction() is not transaction
+        collected.committing = collected.committing or at_once or ended
         _open.pop(connection, None)

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import Boolean, Column, Table, inspect
+from sqlalchemy import Boolean, Column, ForeignKeyConstraint, Table, inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 # No public call lists the mapped classes of all registries; this one is as old as 2.0.
 from sqlalchemy.orm.mapper import _all_registries
 
-from ...errors import ConfigError
+from ...errors import ConfigError, NamespaceError
 from ...forks import fork_safe_lock
+from ...namespaces import namespace
 from ..declared import Declared, declare
+from . import actions
 
 log = logging.getLogger("pagegen.contrib.sqlalchemy")
 
@@ -47,6 +50,16 @@ class Kind:
         """The namespaces of a row."""
         return self.declared.names(row)
 
+    def old_names(self, row: Mapping[str, object]) -> tuple[str, ...]:
+        """Those of a row as it was. What can be no name is that of no page, and hinders nobody."""
+        found: list[str] = []
+        for template in self.declared.templates:
+            values = {name: row[name] for name in self.declared.references(template)}
+            if all(value is not None for value in values.values()):
+                with suppress(NamespaceError):
+                    found.append(namespace(template, **values))
+        return tuple(found)
+
 
 class Catalogue:
     """All that is declared, found as mappers are configured. ``classes``: what is declared for
@@ -66,12 +79,16 @@ class Catalogue:
         self._tables: dict[Table, tuple[Kind, ...]] = {}
         #: Names of declared tables in lower case, without schema.
         self.table_names: frozenset[str] = frozenset()
+        #: Names of tables by whose deleted rows the database changes others, and those others.
+        self.takes_along: Mapping[str, tuple[str, ...]] = {}
+        self._warned: set[tuple[Kind, ForeignKeyConstraint]] = set()
 
     def gather(self) -> None:
         """See all mappers that are configured. Raises ``ConfigError``."""
         for mapper in _mappers():
             if mapper.configured:
                 self.of(mapper)
+        self._look_at_actions()
 
     def of(self, mapper: Mapper[Any]) -> Kind | None:
         """What the rows of this mapper belong to; None where nothing is declared."""
@@ -88,13 +105,33 @@ class Catalogue:
             self._tables = tables
             self.table_names = frozenset(table.name.lower() for table in tables)
             self._kinds[mapper] = kind
-        if kind is not None:
-            _warn_of_actions(kind)
         return kind
 
     def of_table(self, table: object) -> tuple[Kind, ...]:
         """Those whose rows have a part in this table."""
         return self._tables.get(table, ()) if isinstance(table, Table) else ()
+
+    def beside(self, mapper: Mapper[Any]) -> tuple[Kind, ...]:
+        """What unrelated classes declare for the tables of this one, which declares nothing."""
+        if self.of(mapper) is not None:
+            return ()
+        found = (kind for table in _tables(mapper) for kind in self.of_table(table))
+        return tuple(kind for kind in found if kind.mapper.base_mapper is not mapper.base_mapper)
+
+    def _look_at_actions(self) -> None:
+        """Warn of each foreign key by which the database changes declared rows, once."""
+        mappers = [mapper for mapper in _mappers() if mapper.configured]
+        links, along = actions.secondaries(mappers), dict[str, dict[str, None]]()
+        for kind in filter(None, list(self._kinds.values())):
+            for key in actions.acting(_tables(kind.mapper), links):
+                if actions.deletes(key):
+                    parent = along.setdefault(key.referred_table.name.lower(), {})
+                    parent[key.table.name] = None
+                if (kind, key) not in self._warned:
+                    self._warned.add((kind, key))
+                    if acts := actions.unloaded(key, mappers):
+                        _warn_of_action(kind, key, acts)
+        self.takes_along = {name: tuple(others) for name, others in along.items()}
 
     def links(self, mapper: Mapper[Any]) -> tuple[RelationshipProperty[Any], ...]:
         """Many-to-many relationships of this mapper with a declared class at either end."""
@@ -157,34 +194,13 @@ def _is_live(column: Column[Any]) -> bool:
     )
 
 
-def _warn_of_actions(kind: Kind) -> None:
-    """Rows that the database itself deletes or changes are seen by nobody."""
-    for table in _tables(kind.mapper):
-        for key in table.foreign_key_constraints:
-            acts = [action for action in (key.ondelete, key.onupdate) if action and _acts(action)]
-            if not acts or key.referred_table in kind.mapper.tables or _is_loaded(kind, key):
-                continue
-            log.warning(
-                "%s: the database changes rows of %s by itself when one of %s is deleted or gets "
-                "another key (%s): no page is forgotten then. Have a relationship without "
-                "passive_deletes load them, or say it: pending(session).add(...)",
-                kind.declared.label,
-                table.name,
-                key.referred_table.name,
-                ", ".join(acts),
-            )
-
-
-def _acts(action: str) -> bool:
-    return action.upper() not in ("NO ACTION", "RESTRICT")
-
-
-def _is_loaded(kind: Kind, key: Any) -> bool:
-    """Whether a relationship of the parent loads its rows before it goes."""
-    return any(
-        relationship.mapper.isa(kind.mapper) or kind.mapper.isa(relationship.mapper)
-        for mapper in _mappers()
-        if mapper.configured and key.referred_table in mapper.tables
-        for relationship in mapper.relationships
-        if not relationship.passive_deletes and not relationship.viewonly
+def _warn_of_action(kind: Kind, key: ForeignKeyConstraint, acts: list[str]) -> None:
+    log.warning(
+        "%s: the database changes rows of %s by itself when one of %s is deleted or gets another "
+        "key (%s): no page is forgotten then. Have a relationship without passive_deletes load "
+        "them, or say it: pending(session).add(...)",
+        kind.declared.label,
+        key.table.name,
+        key.referred_table.name,
+        ", ".join(acts),
     )

@@ -11,10 +11,10 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
-from sqlalchemy import inspect
+from sqlalchemy import Table, inspect
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
 
@@ -24,11 +24,14 @@ from .rows import Identity, Row, fetch, seize
 
 
 class Flush:
-    """One flush. ``before``: rows as they were; ``changed``: attributes that it sets, by object;
-    ``gone``: objects that it deletes.
+    """One flush. ``context``: SQLAlchemy's own, with the transaction in which it writes; ``done``:
+    whether it has written; ``before``: rows as they were; ``changed``: attributes that it sets, by
+    object; ``gone``: objects that it deletes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.done = False
         self.changed: dict[int, set[str]] = {}
         self.before: dict[tuple[Kind, Identity], Row] = {}
         self.gone: dict[int, object] = {}
@@ -37,21 +40,27 @@ class Flush:
 class Flushes:
     """Listens to the flushes of watched sessions."""
 
-    def __init__(self, catalogue: Catalogue, ledger: Ledger) -> None:
+    def __init__(
+        self, catalogue: Catalogue, ledger: Ledger, refuse: Callable[[Mapper[Any]], None]
+    ) -> None:
         self._catalogue = catalogue
         self._ledger = ledger
+        self._refuse = refuse
 
-    def before_flush(self, session: Session, *_: object) -> None:
+    def before_flush(self, session: Session, context: Any, *_: object) -> None:
         """Read and lock what is known to be written."""
-        flush = self._ledger.book(session).flush = Flush()
+        flush = self._ledger.book(session).flush = Flush(context)
         wanted: dict[Kind, list[Identity]] = {}
         for target in session.deleted:
             flush.gone[id(target)] = target
+        for target in session.new:
+            self._written(target)
         for target in (*session.deleted, *filter(session.is_modified, session.dirty)):
-            state, kind = self._seen(target)
+            state, kind = self._written(target)
             if kind is not None and state.key is not None:
                 wanted.setdefault(kind, []).append(state.key[1])
-        for kind, identities in wanted.items():
+        # In one order for all sessions: otherwise two of them may wait for each other's rows.
+        for kind, identities in sorted(wanted.items(), key=_table_first):
             bound: dict[str, Any] = {"mapper": kind.mapper}
             connection = session.connection(bind_arguments=bound) if kind.mutable else None
             self._read(flush, connection, kind, identities)
@@ -68,7 +77,7 @@ class Flushes:
                 flush.changed[id(target)] = _set_in(state, kind)
 
     def _meet(self, flush: Flush, connection: Connection, target: object) -> None:
-        state, kind = self._seen(target)
+        state, kind = self._written(target)
         if kind is not None and state.key is not None:
             self._read(flush, connection, kind, [state.key[1]])
 
@@ -84,10 +93,11 @@ class Flushes:
         the flush.
         """
         book = self._ledger.book(session)
-        flush, book.flush = book.flush, None
+        flush = book.flush
         if flush is None:
             return
-        names = [name for (kind, _), row in flush.before.items() for name in kind.names(row)]
+        flush.done = True
+        names = [name for (kind, _), row in flush.before.items() for name in kind.old_names(row)]
         for target in (*session.new, *session.dirty):
             state, kind = self._seen(target)
             if kind is not None and id(target) not in flush.gone:
@@ -106,6 +116,12 @@ class Flushes:
         state: InstanceState[Any] = inspect(target)
         return state, self._catalogue.of(state.mapper)
 
+    def _written(self, target: object) -> tuple[InstanceState[Any], Kind | None]:
+        state, kind = self._seen(target)
+        if kind is None:
+            self._refuse(state.mapper)
+        return state, kind
+
     def _read(
         self, flush: Flush, connection: Connection | None, kind: Kind, identities: list[Identity]
     ) -> None:
@@ -114,7 +130,7 @@ class Flushes:
             for identity in missing:
                 flush.before[kind, identity] = dict(zip(kind.key, identity, strict=True))
         elif missing:
-            seize(connection, kind.mapper.local_table)  # type: ignore[arg-type]
+            seize(connection, cast("Table", kind.mapper.primary_key[0].table))
             for identity, row in fetch(connection, kind, missing, lock=True).items():
                 flush.before[kind, identity] = row
 
@@ -173,6 +189,11 @@ class Flushes:
             if others:
                 yield target
                 yield from others
+
+
+def _table_first(wanted: tuple[Kind, object]) -> tuple[str, str]:
+    mapper = wanted[0].mapper
+    return str(mapper.primary_key[0].table), mapper.class_.__qualname__
 
 
 def _set_in(state: InstanceState[Any], kind: Kind) -> set[str]:

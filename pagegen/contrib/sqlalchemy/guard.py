@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 from weakref import WeakSet
 
+from sqlalchemy import Table
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.orm import Mapper
 
 from .connections import said_for
 from .declarations import Catalogue
@@ -30,6 +33,10 @@ _NAME: Final = r'(?:["`\[]?[\w$]+["`\]]?\s*\.\s*)*["`\[]?([\w$]+)'
 _WRITES: Final = re.compile(
     r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|merge\s+into"
     rf"|delete\s+from|truncate(?:\s+table)?|copy)\s+(?:only\s+)?{_NAME}",
+    re.IGNORECASE,
+)
+_DELETES: Final = re.compile(
+    rf"\b(?:delete\s+from|truncate(?:\s+table)?|replace\s+into)\s+(?:only\s+)?{_NAME}",
     re.IGNORECASE,
 )
 _REMEDY: Final = (
@@ -63,6 +70,8 @@ class Guard:
             return
         options = context.execution_options if context is not None else {}
         said = options.get(OPTION)
+        if isinstance(said, str):
+            raise TypeError(f"{OPTION}={said!r} is a text. Give a list of names: [{said!r}]")
         if said is None and (statement[:6].lower() == "select" or not self._is_write(statement)):
             return
         session = self._ledger.session_of(connection)
@@ -78,15 +87,36 @@ class Guard:
                 return
         else:
             book = self._ledger.book(session)
-            if book.covered or (book.inside is not None and book.flush is not None):
+            if book.covered:
                 return
             if book.inside is not None:
-                self._refuse_legacy()
-                return
+                if not book.flushes:
+                    self._refuse_legacy()
+                    return
+                if not book.flush.done and _is_of_flush(connection, options):
+                    return
         self._judge(statement)
 
+    def deletes(self, table: Table) -> None:
+        """Rows of this table are about to be deleted, other than by a flush."""
+        self._judge_followers(table.name.lower())
+
+    def stranger(self, mapper: Mapper[Any]) -> None:
+        """A flush is about to write rows by this class."""
+        for kind in self._catalogue.beside(mapper):
+            name = mapper.class_.__qualname__
+            self._tell(
+                name,
+                f"{name} declares nothing, and writes rows of {kind.mapper.local_table!s}, for "
+                f"which {kind.declared.label} does",
+                "Declare the same for both, or watch(…, classes=…)",
+            )
+
     def _is_write(self, statement: str) -> bool:
-        return not self._catalogue.table_names.isdisjoint(written(statement))
+        if not self._catalogue.table_names.isdisjoint(written(statement)):
+            return True
+        along = self._catalogue.takes_along
+        return bool(along) and not along.keys().isdisjoint(deleted(statement))
 
     def _refuse_legacy(self) -> None:
         if self._unseen != "allow":
@@ -98,15 +128,45 @@ class Guard:
 
     def _judge(self, statement: str) -> None:
         tables = ", ".join(sorted(written(statement) & self._catalogue.table_names))
-        what = f"a statement past the watch writes {tables or 'a table'}: {statement[:200]!r}"
+        if tables or not deleted(statement):
+            what = f"a statement past the watch writes {tables or 'a table'}: {statement[:200]!r}"
+            self._tell(tables, what, _REMEDY)
+        for name in sorted(deleted(statement)):
+            self._judge_followers(name)
+
+    def _judge_followers(self, table: str) -> None:
+        if others := self._catalogue.takes_along.get(table):
+            self._tell(
+                f"{table} and others",
+                f"a statement deletes rows of {table}, and the database changes those of "
+                f"{', '.join(others)} by itself",
+                "Delete these first, by a statement of their own; or say it: "
+                "execution_options={'pagegen_names': ['item:7']}",
+            )
+
+    def _tell(self, subject: str, what: str, remedy: str) -> None:
         if self._unseen == "raise":
-            raise UnseenWriteError(f"{what}. {_REMEDY}")
-        if self._unseen == "warn" and tables not in self._told:
-            self._told.add(tables)
-            log.warning("%s: pages may stay old. %s", what, _REMEDY)
+            raise UnseenWriteError(f"{what}. {remedy}")
+        if self._unseen == "warn" and subject not in self._told:
+            self._told.add(subject)
+            log.warning("%s: pages may stay old. %s", what, remedy)
 
 
 @lru_cache(_STATEMENTS)
 def written(statement: str) -> frozenset[str]:
     """Names of the tables that a statement may write, in lower case and without schema."""
     return frozenset(name.lower() for name in _WRITES.findall(statement))
+
+
+@lru_cache(_STATEMENTS)
+def deleted(statement: str) -> frozenset[str]:
+    """Those of which it may delete rows."""
+    return frozenset(name.lower() for name in _DELETES.findall(statement))
+
+
+def _is_of_flush(connection: Connection, options: Mapping[str, Any]) -> bool:
+    """Whether the flush itself sends it: it compiles into a cache of its mapper, unlike what a
+    listener of the application sends meanwhile.
+    """
+    own = options.get("compiled_cache")
+    return own is not None and own is not connection.get_execution_options().get("compiled_cache")

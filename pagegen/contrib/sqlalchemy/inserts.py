@@ -25,7 +25,7 @@ from .bulk import SAY, names_of
 from .declarations import Kind
 from .guard import UnseenWriteError
 from .ledger import Ledger
-from .rows import Identity
+from .rows import Identity, shared
 
 #: What the INSERT of a dialect can be told: PostgreSQL and SQLite, MySQL and MariaDB.
 UPSERTS: Final = ("on_conflict_do_update", "on_duplicate_key_update")
@@ -47,13 +47,18 @@ def insert(
         return result
     result, identities = _answered(ledger, state, statement, kinds)
     connection = state.session.connection(bind_arguments=dict(state.bind_arguments))
-    ledger.wrote(state.session, names_of(connection, kinds, identities, lock=False))
+    options = shared(state.execution_options)
+    names = names_of(connection, kinds, identities, lock=False, options=options)
+    ledger.wrote(state.session, names)
     return result
 
 
 def _may_update(statement: Insert) -> bool:
-    """Whether it is one of those dialects' own that can update a row that is there."""
-    return any(hasattr(statement, name) for name in UPSERTS)
+    """Whether it is one of those dialects' own that can update a row that is there, or one that
+    replaces it, as SQLite's prefix ``OR REPLACE`` says.
+    """
+    replaces = any("REPLACE" in str(prefix).upper() for prefix, _ in statement._prefixes)
+    return replaces or any(hasattr(statement, name) for name in UPSERTS)
 
 
 def _run(ledger: Ledger, state: ORMExecuteState, statement: Insert) -> Result[Any]:

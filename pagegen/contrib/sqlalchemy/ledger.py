@@ -38,7 +38,7 @@ SHOWN: Final = 5
 class Level:
     """What one transaction or savepoint collected. ``begun``: whether a COMMIT was sent for it."""
 
-    __slots__ = ("begun", "connections", "durable", "names", "rows")
+    __slots__ = ("begun", "connections", "durable", "joined", "names", "rows")
 
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
@@ -46,6 +46,8 @@ class Level:
         #: Whether statements count at once, whatever becomes of the transaction.
         self.durable = False
         self.connections: list[Connection] = []
+        #: Those of them that were in a transaction already: the session's commit is none there.
+        self.joined: list[Connection] = []
         #: Rows of the outbox that say the same, and where they are.
         self.rows: list[tuple[Engine, tuple[str, ...]]] = []
 
@@ -66,6 +68,14 @@ class Book:
         self.inside: SessionTransaction | None = None
         #: How many statements run whose rows are known.
         self.covered = 0
+
+    @property
+    def flushes(self) -> bool:
+        """Whether it is a flush that writes now, and no legacy bulk call. One that was broken off
+        before it began stays here.
+        """
+        begun = getattr(self.flush and self.flush.context, "transaction", None)
+        return self.inside is not None and begun is self.inside
 
 
 class Ledger:
@@ -116,12 +126,16 @@ class Ledger:
         found = self._sessions.get(connection)
         return None if found is None else found()
 
-    def joins(self, session: Session, connection: Connection) -> None:
+    def joins(
+        self, session: Session, transaction: SessionTransaction, connection: Connection
+    ) -> None:
         """The session's transaction goes on with this connection from now on."""
         level = self.root(session)
         if connection not in level.connections:
             level.connections.append(connection)
-            level.durable = level.durable or _commits_by_itself(connection)
+            if _is_joined(transaction, connection):
+                level.joined.append(connection)
+            level.durable = level.durable or commits_by_itself(connection)
             self._sessions[connection] = ref(session)
 
     def sends_commit(self, connection: Connection) -> None:
@@ -194,9 +208,9 @@ class Ledger:
         level = book.levels.get(transaction)
         if level is None:
             level = book.levels[transaction] = Level()
-        if book.early:
-            level.names.update(book.early)
-            book.early = {}
+        if book.early:  # said before any savepoint began, so that none takes them along
+            early, book.early = book.early, {}
+            self.root(session).names.update(early)
         return level
 
 
@@ -218,12 +232,21 @@ def _boundary(transaction: SessionTransaction) -> SessionTransaction:
     return transaction
 
 
-def _commits_by_itself(connection: Connection) -> bool:
+def _is_joined(transaction: SessionTransaction, connection: Connection) -> bool:
+    """Whether somebody else began the connection's transaction: nowhere public."""
+    _, own, commits, _ = transaction._connections[connection]
+    return not commits or own is not connection.get_transaction()
+
+
+def commits_by_itself(connection: Connection) -> bool:
+    """Whether statements of this connection, which has begun, count at once."""
     level = connection.get_execution_options().get("isolation_level", "")
     if str(level).upper() == "AUTOCOMMIT":
         return True
-    if connection.dialect.name == "sqlite":  # many set it so and send BEGIN themselves
-        return False
+    if connection.dialect.name == "sqlite":
+        # Many set it so and send BEGIN themselves, which they have by now.
+        driver = connection.connection.driver_connection
+        return getattr(driver, "isolation_level", "") is None and _is_committed(connection)
     try:
         driver = connection.connection.dbapi_connection
         return bool(connection.dialect.detect_autocommit_setting(driver))  # type: ignore[arg-type]

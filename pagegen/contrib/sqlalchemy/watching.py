@@ -21,6 +21,7 @@ from sqlalchemy.orm import (
     Session,
     SessionTransaction,
     SessionTransactionOrigin,
+    configure_mappers,
     scoped_session,
     sessionmaker,
 )
@@ -57,8 +58,8 @@ class Watch:
         self._outbox = outbox
         self.catalogue = Catalogue(classes)
         self.catalogue.gather()
-        self._flushes = Flushes(self.catalogue, self.ledger)
         self._guard = Guard(self.catalogue, self.ledger, unseen)
+        self._flushes = Flushes(self.catalogue, self.ledger, self._guard.stranger)
         self._joined = joined
         self._lock = Lock()
         self._heard: list[tuple[Any, str, Callable[..., Any]]] = []
@@ -89,6 +90,7 @@ class Watch:
             ("do_orm_execute", self._do_orm_execute),
         ):
             self._hear(self._sessions, name, listener)
+        self._hear(self._sessions, "before_commit", self._refuse_joined)
         self._hear(self._sessions, "after_commit", self._after_commit, insert=True)
         if self._outbox:
             self._hear(self._sessions, "before_commit", self._before_commit)
@@ -108,8 +110,9 @@ class Watch:
     def _after_begin(
         self, session: Session, transaction: SessionTransaction, connection: Connection
     ) -> None:
+        configure_mappers()  # a process may write by statement before it has loaded any object
         self._guard.engines.add(connection.engine)
-        self.ledger.joins(session, connection)
+        self.ledger.joins(session, transaction, connection)
 
     def _sends_commit_twophase(self, connection: Connection, *_: object) -> None:
         self.ledger.sends_commit(connection)
@@ -131,6 +134,15 @@ class Watch:
             ids = outbox.write(connection, self.ledger.site, level.names)
             level.rows.append((connection.engine, ids))
 
+    def _refuse_joined(self, session: Session) -> None:
+        """Refuse while it can still be rolled back: after the commit the session could not."""
+        if session.get_nested_transaction() is not None or session.get_transaction() is None:
+            return
+        level = self.ledger.root(session)
+        if self._joined == "raise" and (level.joined or isinstance(session.bind, Connection)):
+            session.flush()
+            self._receivers(level.joined if level.names else ())
+
     def _after_commit(self, session: Session) -> None:
         savepoint = session.get_nested_transaction()
         if savepoint is not None:
@@ -140,18 +152,20 @@ class Watch:
         level = None if transaction is None else self.ledger.take(session, transaction)
         if level is None or not level.names:
             return
-        if level.connections and not level.begun and self._joined == "raise":
-            self._hand_over(level.names, level.connections)
-        elif self.ledger.forget(level.names, level.connections):
+        if level.joined and self._joined == "raise":
+            for outer in self._receivers(level.joined):
+                outer.add(*level.names)
+            if not level.begun:
+                return  # the commit was none: the transaction goes on
+        if self.ledger.forget(level.names, level.connections):
             self.ledger.book(session).applied = level.rows
 
-    def _hand_over(self, names: Iterable[str], connections: Iterable[Connection]) -> None:
-        """The commit was none: the transaction belongs to a connection, and goes on."""
-        for connection in connections:
-            outer = said_for(connection)
-            if outer is not None:
-                outer.add(*names)
-                return
+    def _receivers(self, joined: Iterable[Connection]) -> list[Pending]:
+        """Those who began the transactions of these connections, and forget in this cache."""
+        outer = [said_for(connection) for connection in joined]
+        found = [each for each in outer if each is not None and each.cache is self.ledger.cache]
+        if len(found) == len(outer):
+            return found
         raise UnseenWriteError(
             "this session joined a transaction that its connection had begun, and nobody would "
             "forget its pages when that is committed. Begin it with forgetting(engine, cache); in "
@@ -160,7 +174,7 @@ class Watch:
 
     def _after_transaction_end(self, session: Session, transaction: SessionTransaction) -> None:
         book = self.ledger.book(session)
-        if book.inside is transaction:
+        if book.inside is transaction or transaction.parent is None:
             book.inside = book.flush = None
         if transaction.parent is None:
             # Its connections are back in their pools: the rows can be deleted with a pool of one.
@@ -185,13 +199,16 @@ class Watch:
             statement.table, Table
         ):
             return None  # the guard judges an alias
+        configure_mappers()
         kinds = self.catalogue.of_table(statement.table)
         if not kinds:
             return None
-        if state.session.autoflush and state.execution_options.get("autoflush", True):
+        if _flushes_first(state):
             state.session.flush()
         if isinstance(statement, Insert):
             return insert(self.ledger, state, statement, kinds)
+        if isinstance(statement, Delete):
+            self._guard.deletes(statement.table)
         return change(self.ledger, state, statement, kinds)
 
 
@@ -252,6 +269,14 @@ def pending(target: Any) -> Pending:
     elif not isinstance(target, Connection):
         raise TypeError(f"{target!r} is no session and no connection")
     raise LookupError(f"nobody watches {target!r}: watch(…) its class, or use forgetting(…)")
+
+
+def _flushes_first(state: ORMExecuteState) -> bool:
+    """Whether SQLAlchemy would flush before this statement. That a flush runs is nowhere public:
+    a listener of one may send statements.
+    """
+    asked = state.session.autoflush and state.execution_options.get("autoflush", True)
+    return bool(asked) and not state.session._flushing
 
 
 def _add(ledgers: Iterable[Ledger], session: Session, names: Iterable[str]) -> None:

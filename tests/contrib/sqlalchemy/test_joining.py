@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from pagegen.contrib.sqlalchemy import UnseenWriteError, Watch, forgetting, pending, watch
@@ -120,3 +120,41 @@ def test_what_cannot_be_watched_is_told_so(cache: NotedCache) -> None:
         watch(Session, cache, unseen="loud")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no session"):
         pending(object())
+
+
+@pytest.mark.parametrize("level", ["of the engine", "of the connection", "the block's own commit"])
+def test_what_counts_at_once_is_forgotten_though_the_block_fails(
+    cache: NotedCache, engine: Engine, level: str
+) -> None:
+    own = engine
+    if level == "of the engine":
+        own = create_engine(engine.url, isolation_level="AUTOCOMMIT")
+    elif level == "of the connection":
+        own = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with pytest.raises(KeyError), forgetting(own, cache) as work:
+        work.add("item:1")
+        work.connection.execute(text("UPDATE items SET title = 'new' WHERE id = 1"))
+        if level == "the block's own commit":
+            work.connection.commit()
+        raise KeyError
+    own.dispose()
+    with Session(engine) as session:
+        assert session.get_one(Item, 1).title == "new"
+    assert cache.told() == ["item:1"]
+
+
+def test_a_session_that_joins_by_its_binds_is_refused_in_time(
+    cache: NotedCache, engine: Engine
+) -> None:
+    with engine.connect() as connection:
+        connection.begin()
+        make = sessionmaker(binds={Item: connection})
+        watching = watch(make, cache)
+        session = make()
+        session.get_one(Item, 1).title = "new"
+        with pytest.raises(UnseenWriteError, match="forgetting"):
+            session.commit()
+        session.rollback()
+        session.close()
+        watching.stop()
+    assert cache.calls == []
