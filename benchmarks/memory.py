@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from pagegen.planning import MEMO_ENTRIES, MEMO_LENGTH
+from pagegen.planning import MEMO_LENGTH, TARGET_BYTES
 
 from .report import Cell, Table
 from .timing import Effort, Spread
@@ -92,7 +92,7 @@ def _small_things(effort: Effort) -> Table:
         "memory-others",
         "Memory of a token and of a remembered target",
         "Bytes each. Tokens have names of 12 characters. Targets are remembered by the planner, "
-        f"{MEMO_ENTRIES:,} at most, beside the store's budget; here with 3 namespaces.",
+        f"in {TARGET_BYTES:,} bytes, beside the store's budget; here with 3 namespaces.",
         ("thing", "counted", "taken", "all, when full"),
         tuple(rows),
         ("A token is counted with the ghost that it leaves when it is evicted.",),

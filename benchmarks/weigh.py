@@ -19,7 +19,6 @@ from typing import Any, Final
 from pagegen import PageCache, Rule
 from pagegen.asgi.requests import read_request
 from pagegen.law.tokens import HEAD_BYTES
-from pagegen.planning import MEMO_ENTRIES
 from pagegen.stepping import step
 from pagegen.stores import MemoryStore
 from pagegen.stores.s3fifo import S3Fifo
@@ -44,6 +43,8 @@ TEMPLATES: Final = ("item:{id}", "shelf:{id}/items", "owner:{id}/favorites")
 HUGE: Final = "8GiB"
 #: A store whose tokens are soon too many for it.
 FULL_STORE: Final = "8MiB"
+#: More targets than are remembered.
+ENOUGH_TARGETS: Final = 8_192
 #: Full collections timed with and without pages.
 COLLECTIONS: Final = 9
 
@@ -147,7 +148,7 @@ def targets(length: int) -> dict[str, float]:
     planner = PageCache([rule]).engine._state.planner
 
     def work() -> None:
-        for n in range(MEMO_ENTRIES):
+        for n in range(ENOUGH_TARGETS):
             # Path and raw path count both, and so do method, host and scheme: 20 characters here.
             ask = Ask(f"/items/{n:06}".ljust((length - 20) // 2, "x"))
             planner.plan(read_request(ASGI.context(ask)))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from . import groups
+from .collecting import Collection
 from .compression import compressed
 from .exchange import current
 from .flights import Outcome
@@ -26,7 +27,9 @@ LINGER: Final = 3600.0
 #: stored page must not be used again either.
 _RENOUNCED: Final = frozenset((Refusal.NO_STORE, Refusal.PRIVATE, Refusal.VARY))
 #: Refusals that say nothing of the next response: who waits tries again.
-_FAILURES: Final = frozenset((Refusal.FAILED, Refusal.INCOMPLETE, Refusal.SEQUENCE, Refusal.STORE))
+_FAILURES: Final = frozenset(
+    (Refusal.CROWDED, Refusal.FAILED, Refusal.INCOMPLETE, Refusal.SEQUENCE, Refusal.STORE)
+)
 
 
 class Admission:
@@ -48,7 +51,13 @@ class Admission:
         if length is not None and length > plan.rule.body_limit:
             return Refusal.TOO_LARGE
         return storing.refusal(
-            head, plan.rule, plan.keyed, plan.namespaces, self._sources.now(), ticket.credentials
+            head,
+            plan.rule,
+            plan.keyed,
+            plan.namespaces,
+            self._sources.now(),
+            ticket.credentials,
+            ticket.seen,
         )
 
     def course(
@@ -63,6 +72,10 @@ class Admission:
         if refusal is None:
             return Course.COLLECT
         return Course.REPLACE if self.replaces(ticket, head) else refusal
+
+    def collection(self, ticket: Ticket) -> Collection:
+        """Where the body of a response to this ticket is collected."""
+        return Collection(ticket.plan.rule.body_limit, self._state.room)
 
     def leaving_fields(self, ticket: Ticket, request: Request, head: ResponseHead) -> Fields:
         """The fields of a response that leaves while it is still collected."""

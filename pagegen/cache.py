@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib import import_module
@@ -10,7 +9,7 @@ from os import PathLike
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from . import config, namespaces
+from . import config, looseness, namespaces
 from .compression import check as check_coders
 from .config import Configuration, Settings
 from .debugging import DEFAULT_VALIDITY
@@ -18,8 +17,10 @@ from .engine import Engine
 from .errors import ConfigError
 from .exchange import current
 from .identities import Identity
+from .logs import logger
 from .messages import GivenFields, Request
 from .parameters import check_keys
+from .planning import spelled
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
 from .sources import Sources
@@ -32,7 +33,7 @@ from .writing import DEFAULT_TERM, DEFAULT_WAIT, AsyncWriting, Writing
 if TYPE_CHECKING:
     from .contrib.outbox import Outbox
 
-log = logging.getLogger("pagegen.cache")
+log = logger("pagegen.cache")
 
 _Given = TypeVar("_Given", Rule, Invalidates, Identity)
 
@@ -126,6 +127,7 @@ class PageCache:
         except ConfigError as error:
             raise error.at(where="[pagegen]") from None
         self.configuration = configuration
+        looseness.warn(configuration)
         self.engine = Engine(configuration, opened, sources)
         self._on_loop: Engine | None = None
         self._facing = Lock()
@@ -216,7 +218,7 @@ class PageCache:
         log.warning(
             "cache.tag(%s) was called where no request is handled: nothing is tagged. A thread of "
             "your own needs the context of its request (contextvars.copy_context)",
-            ", ".join(map(repr, checked)),
+            self.engine.shown(checked),
         )
 
     def inspect(self, path: str, query: str = "", **request: Any) -> Inspection:
@@ -304,4 +306,5 @@ def _imagined(
         raise ValueError(f"{path!r} holds a query: give it as query=")
     headers = {"host": host, **{name.lower(): value for name, value in (headers or {}).items()}}
     fields = GivenFields(headers)
+    raw_path = raw_path and spelled(root) + raw_path
     return Request("GET", scheme, root, path, raw_path, query, fields, context or {})

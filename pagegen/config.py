@@ -7,7 +7,7 @@ and remedy, and stops the start.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from os import PathLike, environ
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 from .errors import ConfigError
 from .identities import Identity
 from .parameters import check_keys
+from .readers import Hosts, hosts
 from .rulebook import RuleBook
 from .rules import Invalidates, Rule
 from .units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
@@ -32,6 +33,11 @@ MAX_STALENESS: Final = 60.0
 _STALE_REMEDY: Final = "Give at most a minute: after a write every process serves old pages so long"
 #: Characters of a site key.
 MIN_SECRET: Final = 16
+#: Site keys at one time: a rotation needs two, one that was overtaken by the next a third.
+MAX_KEYS: Final = 4
+_NAMES_REMEDY: Final = (
+    "Set names_key to the site_key that was there before there were several, and leave it so"
+)
 _Entry = TypeVar("_Entry", Rule, Invalidates)
 
 
@@ -44,15 +50,23 @@ class Settings:
     near_max_staleness: how long its tokens may be used again, which serves pages that another
         process has invalidated for as long; 0 for never.
     site_key: secret that stored pages are signed with, text of 16 characters or more, or
-        ``env:NAME`` for that of an environment variable.
+        ``env:NAME`` for that of an environment variable. Several, the newest first: the first
+        signs, all are believed.
+    names_key: secret that names in the store are made with, which stays when site keys change; in
+        the same form. Without it, the only site key.
+    encrypt: which pages a shared store gets encrypted: those of rules that share by
+        ``"identity"``, or ``"all"``. Needs a site key and ``cryptography``.
     max_delay: how long the store may keep a request in all, apart from its own timeout: a second
         verb is begun for it within the first half only.
     release: any text that changes with a deployment; pages of another release are not ours.
     cache_status: send a ``Cache-Status`` field (RFC 9211) with every response.
+    log_names: write names of namespaces into the log as they are. They may say who somebody is;
+        else the log has their shapes.
     date: ``"send"`` pages with the ``Date`` they were rendered at, ``"leave"`` the field to the
         server, or ``"auto"``: send it unless the server adds one of its own.
     passthrough: headers that every handler may see unkeyed; the default are those of W3C Trace
         Context, which name a request and not a page.
+    allowed_hosts: hosts that pages are kept for; requests for others are a bypass. None are any.
     max_wait: how long a request waits for another one that renders its page (nginx: 5 s). Then one
         of those who wait begins anew, and the others wait for that, once more.
     max_waiters: requests of this process that may wait at one time; the others forward themselves.
@@ -64,29 +78,37 @@ class Settings:
     near: str | int = ""
     near_max_staleness: str | float = 0.0
     site: str = "default"
-    site_key: str = field(default="", repr=False)
+    site_key: str | Sequence[str] = field(default="", repr=False)
+    names_key: str = field(default="", repr=False)
+    encrypt: Literal[False, "identity", "all"] = False
     max_delay: str | float = "60ms"
     release: str = ""
     cache_status: bool = False
+    log_names: bool = False
     date: Literal["auto", "send", "leave"] = "auto"
     passthrough: tuple[str, ...] = ("traceparent", "tracestate")
+    allowed_hosts: Sequence[str] = ()
     max_wait: str | float = 5.0
     max_waiters: int = 10_000
     leases: bool = True
 
     #: ``max_wait`` in seconds.
     patience: float = field(init=False, repr=False, compare=False)
-    #: ``max_delay`` in seconds, ``near`` in bytes, ``near_max_staleness`` in seconds, the secret.
+    #: ``max_delay`` in seconds, ``near`` in bytes, ``near_max_staleness`` in seconds.
     delay: float = field(init=False, repr=False, compare=False)
     near_size: int = field(init=False, repr=False, compare=False)
     near_staleness: float = field(init=False, repr=False, compare=False)
-    secret: str = field(init=False, repr=False, compare=False)
+    #: The site keys themselves, the one that signs first, and the secret that names are made with.
+    secrets: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    naming: str = field(init=False, repr=False, compare=False)
+    #: ``allowed_hosts``, ready to be asked.
+    hosts: Hosts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = "[pagegen]"
-        for name in ("store", "site", "release", "site_key"):
+        for name in ("store", "site", "release", "names_key"):
             _expect(isinstance(getattr(self, name), str), name, "is not text", "Put it in quotes")
-        for name in ("cache_status", "leases"):
+        for name in ("cache_status", "log_names", "leases"):
             switch = isinstance(getattr(self, name), bool)
             _expect(switch, name, "is no switch", "Write true/false")
         _expect(
@@ -100,7 +122,11 @@ class Settings:
         put("near_staleness", self._duration("near_max_staleness", MAX_STALENESS, _STALE_REMEDY))
         put("delay", self._duration("max_delay", MAX_DELAY, "Give at most 10 seconds"))
         put("near_size", self._size())
-        put("secret", self._secret())
+        put("secrets", self._site_keys())
+        put("naming", self._naming())
+        if not isinstance(self.site_key, str):
+            put("site_key", tuple(self.site_key))
+        self._check_encryption()
         _expect(
             bool(self.near_size) or not self.near_staleness,
             "near_max_staleness",
@@ -114,11 +140,13 @@ class Settings:
             "Give a whole number, 0 for no waiting at all",
         )
         try:
+            put("hosts", hosts(self.allowed_hosts))
             # A rule checks the same entries; borrow its words rather than writing them twice.
             Rule(path="/", cache=False, passthrough=self.passthrough)
         except ConfigError as error:
             raise error.at(where=where) from None
         put("passthrough", tuple(self.passthrough))
+        put("allowed_hosts", tuple(self.allowed_hosts))
 
     def _duration(self, name: str, most: float, remedy: str) -> float:
         try:
@@ -134,19 +162,64 @@ class Settings:
         except ValueError as error:
             raise ConfigError(str(error), SIZE_REMEDY, field="near", where="[pagegen]") from None
 
-    def _secret(self) -> str:
-        secret, remedy = self.site_key, f"Give at least {MIN_SECRET} characters, to all processes"
-        if secret.startswith("env:"):
-            name = secret[4:]
-            _expect(name in environ, "site_key", f"names {name}, which is not set", f"Set {name}")
-            secret = environ[name]
+    def _check_encryption(self) -> None:
+        choice = self.encrypt is False or self.encrypt in ("identity", "all")
+        _expect(choice, "encrypt", "is no choice", 'Choose "identity", "all" or false')
         _expect(
-            not self.site_key or len(secret) >= MIN_SECRET,
-            "site_key",
-            "is too short to keep anybody out",
-            remedy,
+            bool(self.secrets) or not self.encrypt,
+            "encrypt",
+            "needs a site_key, from which its keys are made",
+            "Give [pagegen] a site_key, the same to all processes, or remove encrypt",
         )
-        return secret
+
+    @property
+    def secret(self) -> str:
+        """The site key that signs; empty where there is none."""
+        return self.secrets[0] if self.secrets else ""
+
+    def _site_keys(self) -> tuple[str, ...]:
+        given = self.site_key
+        if isinstance(given, str):
+            return (_secret("site_key", given),) if given else ()
+        listed = isinstance(given, (list, tuple)) and all(isinstance(key, str) for key in given)
+        _expect(listed, "site_key", "is neither text nor a list of texts", "Put it in quotes")
+        _expect(
+            1 <= len(given) <= MAX_KEYS,
+            "site_key",
+            "is a list of none, or of too many",
+            f"Name 1 to {MAX_KEYS}: the one that signs first, and those still to be believed",
+        )
+        secrets = tuple(_secret("site_key", key) for key in given)
+        _expect(len(set(secrets)) == len(secrets), "site_key", "names a key twice", "Name it once")
+        return secrets
+
+    def _naming(self) -> str:
+        if self.names_key:
+            _expect(bool(self.secrets), "names_key", "is set without a site_key", _NAMES_REMEDY)
+            return _secret("names_key", self.names_key)
+        _expect(
+            len(self.secrets) <= 1,
+            "site_key",
+            "is a list, and nothing says which key names are made with, which must not change",
+            _NAMES_REMEDY,
+        )
+        return self.secret
+
+
+def _secret(field: str, given: str) -> str:
+    """The secret that a text gives or names; raises ``ConfigError``."""
+    secret = given
+    if given.startswith("env:"):
+        name = given[4:]
+        _expect(name in environ, field, f"names {name}, which is not set", f"Set {name}")
+        secret = environ[name]
+    _expect(
+        len(secret) >= MIN_SECRET,
+        field,
+        "is too short to keep anybody out",
+        f"Give at least {MIN_SECRET} characters, to all processes",
+    )
+    return secret
 
 
 def _expect(holds: bool, name: str, problem: str, remedy: str) -> None:
@@ -177,6 +250,10 @@ def load(path: str | PathLike[str]) -> Configuration:
     except UnicodeDecodeError:
         raise ConfigError(
             "is not UTF-8", "Save it in the encoding that TOML asks for", file=str(file)
+        ) from None
+    except RecursionError:
+        raise ConfigError(
+            "is nested too deep to be read", "Write tables side by side", file=str(file)
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
@@ -209,7 +286,10 @@ def from_table(table: Mapping[str, Any], directory: Path | None = None) -> Confi
 
 def _table(value: object, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{value!r} is no table", f"Write {where}", where=where)
+        # A text or a list in the place of settings may hold a key or a password.
+        secret = where == "[pagegen]" and isinstance(value, str | list)
+        told = f"a {type(value).__name__}" if secret else repr(value)
+        raise ConfigError(f"{told} is no table", f"Write {where}", where=where)
     return value
 
 

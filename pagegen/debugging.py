@@ -16,13 +16,13 @@ why a value is short-lived, not why it may be published.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
 
 from .errors import ConfigError
-from .stores.names import derive
+from .stores.names import derive_all
 from .units import parse_duration
 
 #: The request field, as it is sent and as it is asked for.
@@ -41,12 +41,15 @@ _VALUE: Final = re.compile(r"([1-9][0-9]{0,11})\.([0-9a-f]{32})")
 class Debugger:
     """Makes and checks values of ``Pagegen-Debug``. Immutable; thread-safe.
 
-    Without a ``secret`` (the site key) it allows nothing. ``now``: the wall clock, in seconds. A
-    value for one ``site`` is none for another that has the same key.
+    ``secrets``: the site keys. The first one signs, all are believed; without any it allows
+    nothing. ``now``: the wall clock, in seconds. A value for one ``site`` is none for another that
+    has the same key.
     """
 
-    def __init__(self, secret: str, now: Callable[[], float], *, site: str = "") -> None:
-        self._key = derive(secret, b"pagegen debug")
+    def __init__(
+        self, secrets: str | Sequence[str], now: Callable[[], float], *, site: str = ""
+    ) -> None:
+        self._keys = derive_all(secrets, b"pagegen debug")
         self._now = now
         self._site = site.encode("utf-8", "surrogatepass")
 
@@ -56,7 +59,7 @@ class Debugger:
         Raises ``ValueError`` for less than a second and for more than a day, ``ConfigError`` where
         there is no site key.
         """
-        if not self._key:
+        if not self._keys:
             raise ConfigError(
                 "is not set, and a debug header is signed with it",
                 "Give the same secret to all processes",
@@ -67,7 +70,7 @@ class Debugger:
         if not 1 <= validity <= MAX_VALIDITY:
             raise ValueError(f"{seconds!r} is not between 1 second and {MAX_VALIDITY} (a day)")
         expiry = str(int(self._now() + validity))
-        return f"{expiry}.{self._mac(expiry)}"
+        return f"{expiry}.{self._mac(expiry, self._keys[0])}"
 
     def allows(self, value: str | None, now: float) -> bool:
         """Whether this value of the field is ours and has not ended; ``now`` in seconds.
@@ -75,13 +78,15 @@ class Debugger:
         Never raises, and takes as long for a wrong MAC as for a right one. A value that ends later
         than any that could be made now is refused too: the clock was set back.
         """
-        if value is None or not self._key:
+        if value is None or not self._keys:
             return False
         match = _VALUE.fullmatch(value)
-        if match is None or not compare_digest(self._mac(match[1]), match[2]):
+        if match is None:
+            return False
+        if not any(compare_digest(self._mac(match[1], key), match[2]) for key in self._keys):
             return False
         return now < int(match[1]) <= now + MAX_VALIDITY
 
-    def _mac(self, expiry: str) -> str:
+    def _mac(self, expiry: str, key: bytes) -> str:
         said = expiry.encode("ascii") + b":" + self._site
-        return blake2b(said, digest_size=_MAC_BYTES, key=self._key).hexdigest()
+        return blake2b(said, digest_size=_MAC_BYTES, key=key).hexdigest()

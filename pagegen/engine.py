@@ -58,11 +58,13 @@ class Engine:
         self.settings = state.settings
         self.realm = state.realm
         self.now = state.sources.now
+        self.shown = state.shapes.join
         looking = LookUp(state, store)
         self.look_up = looking.look_up
         self.give_back = looking.give_back
         admission = Admission(state, store)
         self.course = admission.course
+        self.collection = admission.collection
         self.leaving_fields = admission.leaving_fields
         self.worth_coding = admission.worth_coding
         self.coded = admission.coded
@@ -98,8 +100,7 @@ class Engine:
     def view(self, ticket: Ticket, request: Request) -> View:
         """What the handler of this forward may see."""
         seen, page = view(ticket.plan, request), ticket.validating
-        if ticket.plan.rule.open:
-            ticket.seen = dict(seen.fields)
+        ticket.seen = dict(seen.fields)
         if page is None or request.method != "GET":
             return seen
         return replace(seen, fields=seen.fields + freshening.conditions(page))
@@ -109,11 +110,12 @@ class Engine:
         return await inspect(request, self._state, self.store)
 
     def statistics(self) -> Mapping[str, int]:
-        """Counters of this process, flights in the air and the store's own statistics."""
+        """Counters of this process, what it remembers, flights in the air, the store's own."""
         state = self._state
         return {
             **state.counters.snapshot(),
             **state.owed.statistics(),
+            **{f"remembered_{k}": v for k, v in state.remembered().items()},
             **{f"flights_{k}": v for k, v in state.flights.statistics().items()},
             **{f"store_{k}": v for k, v in self.store.statistics().items()},
         }

@@ -5,6 +5,7 @@
     PagegenError
     ├── ConfigError         a rule or the file is wrong: raised at start, never later
     ├── NamespaceError      a namespace's name is not one: a mistake in the calling code
+    ├── IdentityError       a source cannot tell who asks: its request is a bypass
     └── StoreError          the store did not do what it was asked
         ├── LateError           it works, but too slowly for this request
         ├── WritingError        a strict write did not begin: its block did not run
@@ -16,7 +17,7 @@ fails while a page is looked up or admitted is a miss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class PagegenError(Exception):
@@ -57,6 +58,12 @@ class NamespaceError(PagegenError, ValueError):
     """A namespace's name is empty, too long, or holds characters that a name cannot have."""
 
 
+class IdentityError(PagegenError, LookupError):
+    """A source of an identity cannot tell who asks. Its text is logged and says why, not who: of
+    whatever else a source raises the log tells kind and place alone.
+    """
+
+
 class StoreError(PagegenError):
     """The store failed. On a look-up or an admission the engine turns this into a miss."""
 
@@ -70,16 +77,17 @@ class WritingError(StoreError):
     """The block of a strict write did not run: nothing was written, nothing is to be undone.
 
     ``cause``: the store did not acknowledge the marks of its ``namespaces``, or others had them all
-    for longer than ``wait``.
+    for longer than ``wait``. ``told``: as in :class:`InvalidationError`.
     """
 
-    namespaces: tuple[str, ...]
+    namespaces: tuple[str, ...] = field(repr=False)
     cause: str
+    told: str = ""
 
     def __str__(self) -> str:
         return (
-            f"the strict write of {', '.join(self.namespaces)} did not begin ({self.cause}). "
-            "Nothing was written. Try again later, or write without cache.writing"
+            f"the strict write of {self.told or _counted(self.namespaces)} did not begin "
+            f"({self.cause}). Nothing was written. Try again later, or write without cache.writing"
         )
 
 
@@ -88,14 +96,21 @@ class InvalidationError(StoreError):
     """The store did not acknowledge an invalidation; ``namespaces`` may still be served elsewhere.
 
     It is owed: tried again in the background, and bypassed in this process until acknowledged.
+    ``told``: what its text calls the names, which may say who somebody is and end in a log.
     """
 
-    namespaces: tuple[str, ...]
+    namespaces: tuple[str, ...] = field(repr=False)
     cause: str
+    told: str = ""
 
     def __str__(self) -> str:
         return (
-            f"the store did not acknowledge the invalidation of {', '.join(self.namespaces)} "
+            "the store did not acknowledge the invalidation of "
+            f"{self.told or _counted(self.namespaces)} "
             f"({self.cause}). Other processes may still serve their pages. It is tried again "
             "in the background; until then this process does not use the cache for them"
         )
+
+
+def _counted(names: tuple[str, ...]) -> str:
+    return f"{len(names)} namespace{'s' if len(names) != 1 else ''}"

@@ -61,6 +61,10 @@ _TAGS: Final = re.compile(r'(?:[^,"]+|"[^"]*"?)+')
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _DIGITS: Final = re.compile(r"[0-9]+")
 _RANGE: Final = re.compile(r"([0-9]+)-([0-9]*)|-([0-9]+)")
+#: A name as DNS and software have them, or an address; no user information, no empty port.
+_HOST: Final = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
+)
 
 _MONTHS: Final = [
     "jan",
@@ -183,6 +187,16 @@ def delta_seconds(text: str | None) -> int | None:
         return None
     digits = text.lstrip("0")
     return MAX_SECONDS if len(digits) > 10 else min(int(digits or "0"), MAX_SECONDS)
+
+
+def host(value: str | None) -> tuple[str, str] | None:
+    """Name in lower case and port ("" for none) of a ``Host`` value (§7.2).
+
+    None where there is no host, or more than one, and for all that another parser could read as
+    another host: user information, slashes, blanks, what is not ASCII (§4.2.4, RFC 9112 §3.2).
+    """
+    match = _HOST.fullmatch(value) if value else None
+    return (match[1].lower(), match[2] or "") if match else None
 
 
 def age(value: str | None) -> int | None:

@@ -35,8 +35,8 @@ OVERDUE: Final = 15.0
 #: Seconds for which a refused page is not collapsed again (Varnish's hit-for-miss: 120 s), unless
 #: it is stored meanwhile.
 APART: Final = 10.0
-#: Refused slots remembered.
-MAX_APART: Final = 10_000
+#: Refused slots remembered, and as many that failed: some 1 MB each.
+MAX_APART: Final = 4096
 
 #: A slot, and the tokens that its page is rendered under.
 FlightKey: TypeAlias = tuple[bytes, tuple[bytes, ...]]
@@ -68,7 +68,7 @@ class Flight:
     many share a turn with its leader.
     """
 
-    __slots__ = ("followers", "future", "key", "sequence", "started")
+    __slots__ = ("_listeners", "followers", "future", "key", "sequence", "started")
 
     def __init__(
         self,
@@ -84,6 +84,27 @@ class Flight:
         # A running future cannot be cancelled: a task that gives up waiting must not end the
         # flight of all the others.
         self.future.set_running_or_notify_cancel()
+        self._listeners: set[Callable[[], object]] = set()
+
+    def listen(self, wake: Callable[[], object]) -> None:
+        """Have ``wake`` called when it ends, in whatever thread; maybe twice.
+
+        Who waits no longer calls :meth:`unlisten`. A callback of the future could not be taken back
+        and so would stay for as long as the flight lasts, one for each client that came and went.
+        """
+        self._listeners.add(wake)
+        if self.future.done():
+            wake()
+
+    def unlisten(self, wake: Callable[[], object]) -> None:
+        """Take a listener back, whether it was called or not."""
+        self._listeners.discard(wake)
+
+    def end(self, result: StoredResponse | Outcome) -> None:
+        """It is over: wake all who wait. To be called once."""
+        self.future.set_result(result)
+        for wake in self._listeners.copy():
+            wake()
 
     @property
     def is_turn(self) -> bool:
@@ -283,4 +304,4 @@ class Flights:
                 ended.append(flying)
             ended = [each for each in ended if not each.future.done()]
         for each in ended:
-            each.future.set_result(result)
+            each.end(result)

@@ -18,19 +18,25 @@ only, for the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Final
 
 from .fields import strings
 from .messages import ResponseHead
 from .namespaces import OF_URLS, is_name
+from .stores.s3fifo import S3Fifo
 
 #: The register's name among the namespaces.
 SEQUENCE: Final = "pagegen:sequence"
 #: Namespaces that one response may add. RFC 9875 §2 asks for 32 at least.
 MAX_GROUPS: Final = 128
-#: Names that are remembered, of all slots together; when they are so many, the memory starts anew.
-MAX_LEARNED: Final = 65_536
+#: Bytes of names that are remembered, of all slots together: some 5,000 of usual length. They are
+#: kept as pages are, so that no flood of pages takes away those that visitors ask for.
+LEARNED_BYTES: Final = 2**20
+#: Measured: what a slot's names weigh besides their text, and each of them.
+_OVERHEAD: Final = 480
+_NAME_OVERHEAD: Final = 60
 
 
 def found(head: ResponseHead, tags: Iterable[str], known: Iterable[str]) -> tuple[str, ...] | None:
@@ -50,18 +56,20 @@ class Groups:
     """What was found of slots, so that a hit fetches all tokens in its first trip. Thread-safe."""
 
     def __init__(self) -> None:
-        self._learned: dict[bytes, tuple[str, ...]] = {}
-        self._names = 0
+        self._learned: S3Fifo[bytes, tuple[str, ...]] = S3Fifo(LEARNED_BYTES)
 
     def of(self, slot: bytes) -> tuple[str, ...]:
         """The namespaces that this slot's page was last seen to add."""
-        return self._learned.get(slot, ())
+        return self._learned.get(slot, 0.0) or ()
 
     def learn(self, slot: bytes, names: tuple[str, ...]) -> None:
         """Remember the namespaces that a slot's page adds."""
-        if self._learned.get(slot, ()) == names:
-            return
-        if self._names >= MAX_LEARNED:
-            self._learned, self._names = {}, 0
-        self._names += len(names)
-        self._learned[slot] = names
+        if not names:
+            self._learned.discard(slot)
+        elif self._learned.get(slot, 0.0) != names:
+            weight = _OVERHEAD + sum(len(name) + _NAME_OVERHEAD for name in names)
+            self._learned.put(slot, names, weight, inf)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Of the slots whose names are remembered: count, bytes, budget, evicted."""
+        return self._learned.statistics()

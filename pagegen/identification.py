@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from .errors import ConfigError
+from .errors import ConfigError, IdentityError
 from .fields import MAX_COOKIES, cookies
 from .identities import Identity, Source
+from .logs import kind, logger
 from .messages import Request
 
-log = logging.getLogger("pagegen.identity")
+log = logger("pagegen.identity")
 
 #: Longer answers are a doubt. Browsers keep cookies of up to 4,096 bytes.
 MAX_LENGTH: Final = 4096
@@ -108,12 +108,11 @@ class Identifier:
             return
         self._complained.add(source)
         log.warning(
-            "identity %r: source %s failed (%s: %s); such requests bypass the cache. "
-            "This is said once",
+            "identity %r: source %s failed (%s); such requests bypass the cache. This is said once",
             self.identity.name,
             source,
-            type(error).__name__,
-            str(error).encode("unicode_escape").decode("ascii"),
+            # What others raise may say who asked.
+            str(error) if isinstance(error, IdentityError) else kind(error),
         )
 
 
@@ -178,9 +177,9 @@ def _answer(value: object) -> Answer:
     if isinstance(value, UUID):
         value = str(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise TypeError(f"a {type(value).__name__} identifies nobody: give text or a number")
+        raise IdentityError(f"a {type(value).__name__} identifies nobody: give text or a number")
     if isinstance(value, str) and len(value) > MAX_LENGTH:
-        raise ValueError(f"more than {MAX_LENGTH} characters")
+        raise IdentityError(f"more than {MAX_LENGTH} characters")
     return value
 
 

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from .errors import InvalidationError
 from .exchange import Exchange, current
 from .law import unsafe
+from .logs import cause
 from .messages import Fields, Request, ResponseHead
 from .namespaces import check
 from .state import State
@@ -125,12 +126,15 @@ class Invalidator:
             exchange.told.update(names)
             self._remarks.not_acknowledged(error)
 
-    def _tell(self, exchange: Exchange, names: tuple[str, ...], cause: str) -> None:
+    def _error(self, names: tuple[str, ...], why: str) -> InvalidationError:
+        return InvalidationError(names, why, self._state.shapes.join(names))
+
+    def _tell(self, exchange: Exchange, names: tuple[str, ...], why: str) -> None:
         """Say and count what was not tried, once for each request."""
         if untold := tuple([name for name in names if name not in exchange.told]):
             exchange.told.update(untold)
             self._state.counters.count("invalidation-failed")
-            self._remarks.not_acknowledged(InvalidationError(untold, cause))
+            self._remarks.not_acknowledged(self._error(untold, why))
 
     async def _replace(self, names: tuple[str, ...], soft: Collection[str]) -> None:
         mark = self._owed.mark()
@@ -141,7 +145,7 @@ class Invalidator:
             self._state.counters.count("invalidation-failed")
             self._owed.owe(names)
             if isinstance(error, Exception):
-                raise InvalidationError(names, f"{type(error).__name__}: {error}") from error
+                raise self._error(names, cause(error)) from error
             raise
         self._state.counters.count("invalidation")
         if self._owed.names:

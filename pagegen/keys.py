@@ -46,3 +46,36 @@ def encode(value: Encodable) -> bytes:
 def slot(key: bytes) -> bytes:
     """Where the page of this key lives: BLAKE2b (RFC 7693) of the whole key."""
     return blake2b(key, digest_size=SLOT_BYTES).digest()
+
+
+def personal(key: bytes) -> bool:
+    """Whether this is the key of a page that is shared by identity, and so not everybody's.
+
+    Keys of pages begin with (site and release), (rule), (identities); see ``planning``. Never
+    raises: what is no such key is taken for a person's.
+    """
+    try:
+        return not key.startswith(b"l0:", _end(key, _end(key, 0)))
+    except ValueError:
+        return True
+
+
+def _end(key: bytes, at: int) -> int:
+    """Where the encoded value ends that begins ``at``; raises ``ValueError`` where none does."""
+    left = 1
+    while left:
+        left -= 1
+        kind = key[at : at + 1]
+        if kind in (b"n", b"t", b"f"):
+            at += 1
+            continue
+        colon = key.index(b":", at)
+        digits = key[at + 1 : colon]
+        if not digits.isdigit():
+            raise ValueError("a length that is none")
+        at = colon + 1
+        if kind == b"l":
+            left += int(digits)
+        else:
+            at += int(digits)
+    return at

@@ -45,7 +45,7 @@ LONGEST_PAUSE: Final = 0.25
 #: Leases that wait to be given back by a thread, because their requests were cancelled.
 MAX_LET_GO: Final = 256
 #: Slots that are noted so; when they are so many, the memory starts anew.
-MAX_ELSEWHERE: Final = 8192
+MAX_ELSEWHERE: Final = 4096
 
 
 class Mark(StrEnum):

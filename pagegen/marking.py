@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from .errors import InvalidationError, NamespaceError, WritingError
 from .invalidating import Invalidator
 from .law import marks
+from .logs import cause
 from .namespaces import check
 from .state import State
 from .stores.base import Store
@@ -67,7 +68,8 @@ class Marking:
                 await self._invalidator.foretell(names, soft=soft)
         except Exception as error:
             complete = False
-            raise WritingError(names, f"{type(error).__name__}: {error}") from error
+            told = self._state.shapes.join(names)
+            raise WritingError(names, cause(error), told) from error
         finally:
             if not complete:
                 await self.give_back(mine)

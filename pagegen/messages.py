@@ -23,6 +23,10 @@ SAFE_METHODS: Final = frozenset(
 )
 #: Statuses without a page of their own: a part of one, and word that it has not changed.
 PARTS: Final = frozenset((206, 304))
+#: Errors that are about a method and a path: those that caches may keep unasked (RFC 9110 §15.1
+#: and RFC 7725 §3). Others may be caused by any field of a request, and so by anybody, for
+#: everybody (H. V. Nguyen et al., "Your Cache Has Fallen", 2019).
+ERRORS_OF_PATHS: Final = frozenset((404, 405, 410, 414, 451, 501))
 #: Fields of one connection, in requests and responses alike (RFC 9110 §7.6.1).
 OF_CONNECTION: Final = frozenset(
     (
@@ -35,7 +39,7 @@ OF_CONNECTION: Final = frozenset(
 def wire_form(fields: Fields) -> WireFields:
     """Fields as ASGI servers take them: bytes, names in lower case."""
     return tuple(
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields
+        (name.encode("latin-1").lower(), value.encode("latin-1")) for name, value in fields
     )
 
 
@@ -66,7 +70,7 @@ class Request:
     """What a front read from its environ or scope; nothing in it is checked yet.
 
     ``path`` is the decoded path below ``root`` (where the application is mounted), ``raw_path``
-    the same as it came over the wire, when the server tells. ``query`` is raw, without ``?``.
+    the whole path as it came over the wire, when the server tells. ``query`` is raw, without ``?``.
     ``context`` is the WSGI environ or ASGI scope itself: only identities look into it.
     """
 

@@ -14,10 +14,9 @@ Rules of this file:
 from __future__ import annotations
 
 import atexit
-import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count, islice
 from random import random
 from threading import Event, Thread, current_thread
 from time import monotonic
@@ -25,8 +24,9 @@ from typing import Final
 from weakref import WeakSet
 
 from .forks import fork_safe_lock
+from .logs import logger
 
-log = logging.getLogger("pagegen.engine")
+log = logger("pagegen.engine")
 
 #: Namespaces that are remembered (each at most 512 characters: some 20 MB when they are short).
 MAX_OWED: Final = 100_000
@@ -50,6 +50,8 @@ class Owed:
     ) -> None:
         self._replace = replace
         self._pause = pause
+        #: What the log calls namespaces.
+        self.told: Callable[[Collection[str]], str] = lambda names: ", ".join(islice(names, 5))
         self._lock = fork_safe_lock(self)
         self._serials = count(1)
         #: Namespaces, each with the number of its latest failure. Empty is the usual case.
@@ -115,7 +117,7 @@ class Owed:
                 "ended with %d namespaces whose invalidation the store never acknowledged: %s … "
                 "Other processes may serve their old pages until those expire",
                 len(self.names),
-                ", ".join(sorted(self.names)[:5]),
+                self.told(sorted(self.names)),
             )
 
     def _overflow(self) -> None:

@@ -193,11 +193,18 @@ def parse_pattern(text: object) -> PathPattern:
 
 @dataclass(slots=True)
 class _Node:
-    """A place in the tree. ``lowest`` is the first pattern below it: what cannot win is skipped."""
+    """A place in the tree. ``lowest`` is the first pattern below it: what cannot win is skipped.
+
+    ``affixed`` finds the typed segments that a text may be one of, by how long its prefix and
+    suffix are, and then by these: ten thousand of them cost no more than a few.
+    """
 
     lowest: int
     literals: dict[str, _Node] = field(default_factory=dict)
     typed: dict[Segment, _Node] = field(default_factory=dict)
+    affixed: dict[tuple[int, int], dict[tuple[str, str], list[Segment]]] = field(
+        default_factory=dict
+    )
     ends: list[int] = field(default_factory=list)
     rests: list[int] = field(default_factory=list)
 
@@ -222,7 +229,12 @@ class PathIndex:
             if segment.type is None:
                 node = node.literals.setdefault(segment.prefix, _Node(position))
             else:
-                node = node.typed.setdefault(segment, _Node(position))
+                if segment not in node.typed:
+                    node.typed[segment] = _Node(position)
+                    affixes = segment.prefix, segment.suffix
+                    alike = node.affixed.setdefault((len(affixes[0]), len(affixes[1])), {})
+                    alike.setdefault(affixes, []).append(segment)
+                node = node.typed[segment]
         (node.ends if pattern.rest is None else node.rests).append(position)
 
     def first(self, path: str) -> int | None:
@@ -271,9 +283,11 @@ class PathIndex:
         part = parts[depth]
         if (child := node.literals.get(part)) is not None:
             yield child
-        for segment, child in node.typed.items():
-            if segment.read(part) is not None:
-                yield child
+        for (before, behind), alike in node.affixed.items():
+            affixes = part[:before], part[len(part) - behind :] if behind <= len(part) else ""
+            for segment in alike.get(affixes, ()):
+                if segment.read(part) is not None:
+                    yield node.typed[segment]
 
     def values(self, position: int, path: str) -> Values:
         """The values that the matching pattern at this position reads from the path."""

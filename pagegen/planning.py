@@ -7,10 +7,10 @@ depend on rules, patterns or parameters.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -19,33 +19,40 @@ from .identification import DoubtError, Identifier, one_cookie
 from .keys import KEY_FORMAT, encode, slot
 from .law.softness import registers
 from .law.unsafe import url_namespace
+from .logs import kind, logger
 from .messages import CACHED_METHODS, Request
 from .namespaces import is_name
 from .patterns import Values
 from .queries import Query
+from .readers import Hosts
 from .rulebook import RuleBook
 from .rules import Rule
+from .stores.s3fifo import S3Fifo
 from .verdicts import Bypass, Inputs, Plan, Reason
 
-log = logging.getLogger("pagegen.planning")
+log = logger("pagegen.planning")
 
 #: Longer paths are a bypass. (nginx refuses request lines over 8 kB.)
 MAX_PATH: Final = 4096
-#: Targets remembered; when they are so many, the memory starts anew.
-MEMO_ENTRIES: Final = 8192
-#: Targets longer than this (characters), and keys (bytes), are worked out each time. So the two
-#: memories together stay below 80 MB whatever comes, and around 20 MB with usual addresses.
+#: Bytes of targets remembered, and of plans composed of them: some 2,000 and 1,300 of usual length.
+#: They are kept as pages are (:mod:`pagegen.stores.s3fifo`), so that no flood of addresses takes
+#: away what visitors ask for.
+TARGET_BYTES: Final = 3 * 2**20
+PLAN_BYTES: Final = 2 * 2**20
+#: Targets longer than this (characters), and keys (bytes), are worked out each time.
 MEMO_LENGTH: Final = 512
+#: Measured: what an entry weighs besides its text, without a plan and with one, and a namespace.
+_ENTRY_OVERHEAD: Final = 450
+_PLAN_OVERHEAD: Final = 600
+_NAME_OVERHEAD: Final = 60
 
 # No percent sign, no semicolon, no backslash, no empty or dot segment, no control characters.
 _PLAIN_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9\-._~!$&'()*+,=:@|^`\[\]{}]+)*/?")
 # What RFC 3986 lets stand in a path unescaped; WSGI servers and clients agree on the rest.
 _UNESCAPED: Final = "/!$&'()*+,:=@~"
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
-_HOST: Final = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
-)
 
+_ANY_HOST: Final = Hosts()
 _BYPASS: Final = {reason: Bypass(reason) for reason in Reason}
 
 
@@ -88,11 +95,30 @@ def _decodes(raw_path: str, path: str) -> bool:
         return False
 
 
+def spelled(path: str) -> str:
+    """The one usual spelling of a decoded path."""
+    return quote(path, safe=_UNESCAPED, errors="surrogatepass")
+
+
+def below(root: str, raw_path: str | None) -> str | None:
+    """A raw path below the mount point; itself where a proxy or server has left that out."""
+    return raw_path.removeprefix(spelled(root)) if raw_path and root else raw_path
+
+
 def _spelling(request: Request) -> str | None:
-    """The raw path where it says more than the path: when it is not spelled the usual way."""
+    """The raw path where it says more than root and path: when it is spelled another way.
+
+    Of several spellings that decode to one path only one can go unsaid. Handlers see the raw path,
+    and one that writes it into its page unescaped would show everybody the markup of whoever asked
+    without escapes, as no browser does.
+    """
     raw = request.raw_path
-    usual = raw in (None, request.path) or raw == quote(request.path, safe=_UNESCAPED)
-    return None if usual else raw
+    return None if raw is None or raw == spelled(request.root + request.path) else raw
+
+
+def _routed(request: Request, host: str) -> bool:
+    """Whether a router in front may have read the host in capitals, which the key has not."""
+    return host != host.lower() and bool(request.context.get("path_params"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +137,16 @@ class Planner:
     """Plans requests under one rule book. Immutable but for its memory; thread-safe."""
 
     def __init__(
-        self, book: RuleBook, *, site: str, release: str, passthrough: tuple[str, ...]
+        self,
+        book: RuleBook,
+        *,
+        site: str,
+        release: str,
+        passthrough: tuple[str, ...],
+        hosts: Hosts = _ANY_HOST,
     ) -> None:
         self._book = book
+        self._hosts = hosts
         ours = encode(("pagegen", KEY_FORMAT, site, release))
         self._rule_heads = {
             rule.name: ours
@@ -124,18 +157,27 @@ class Planner:
         }
         self._passthrough = passthrough
         self._identifiers = {name: Identifier(i) for name, i in book.identities.items()}
-        self._memo: dict[tuple[str | None, ...], Plan | _Target | Bypass] = {}
-        self._composed: dict[tuple[object, ...], Plan | Bypass] = {}
+        self._memo: S3Fifo[tuple[str | None, ...], Plan | _Target | Bypass] = S3Fifo(TARGET_BYTES)
+        self._composed: S3Fifo[tuple[object, ...], Plan | Bypass] = S3Fifo(PLAN_BYTES)
         self._complained = False
+
+    def statistics(self) -> dict[str, int]:
+        """``targets_…`` and ``plans_…`` that are remembered: count, bytes, budget, evicted."""
+        kinds = (("targets", self._memo), ("plans", self._composed))
+        return {f"{kind}_{k}": v for kind, memo in kinds for k, v in memo.statistics().items()}
 
     def plan(self, request: Request) -> Plan | Bypass:
         """The plan of this request. Never raises: what breaks the planner is a bypass."""
         try:
             return self._plan(request)
-        except Exception:
+        except Exception as error:
             if not self._complained:
                 self._complained = True
-                log.exception("a request could not be planned and bypasses; this is said once")
+                # Without its text, which may hold what was asked for.
+                log.error(
+                    "a request could not be planned and bypasses (%s); this is said once",
+                    kind(error),
+                )
             return _BYPASS[Reason.MALFORMED]
 
     def _plan(self, request: Request) -> Plan | Bypass:
@@ -151,7 +193,7 @@ class Planner:
             request.scheme,
             request.root,
         )
-        target = self._memo.get(memo_key)
+        target = self._memo.get(memo_key, 0.0)
         if target is None:
             target = self._remember(memo_key, request)
         if isinstance(target, Bypass):
@@ -172,10 +214,9 @@ class Planner:
         target: Plan | _Target | Bypass = self._target(request)
         if isinstance(target, _Target) and not self._depends_on_client(target.rule):
             target = self._compose(target, Inputs(target.host, target.query))
-        if sum(len(part or "") for part in memo_key) <= MEMO_LENGTH:
-            if len(self._memo) >= MEMO_ENTRIES:
-                self._memo = {}
-            self._memo[memo_key] = target
+        length = sum(len(part or "") for part in memo_key)
+        if length <= MEMO_LENGTH:
+            self._memo.put(memo_key, target, _weight(length, target), inf)
         return target
 
     @staticmethod
@@ -183,7 +224,8 @@ class Planner:
         return bool(rule.keyed_headers or rule.keyed_cookies or rule.identities)
 
     def _target(self, request: Request) -> _Target | Bypass:
-        if "\ufffd" in request.root or not path_is_sure(request.path, request.raw_path):
+        raw_path = below(request.root, request.raw_path)
+        if "\ufffd" in request.root or not path_is_sure(request.path, raw_path):
             return _BYPASS[Reason.PATH]
         match = self._book.match(request.method, request.path)
         if match is None:
@@ -192,7 +234,7 @@ class Planner:
         if not rule.cache:
             return _BYPASS[Reason.RULE]
         host = request.fields.get("host")
-        if host is None or not _HOST.fullmatch(host):
+        if host is None or not self._hosts.allow(host) or _routed(request, host):
             return _BYPASS[Reason.HOST]
         query = queries.canonical(request.query, rule)
         if query is None:
@@ -241,16 +283,14 @@ class Planner:
         """The plan of these inputs, composed once."""
         who = tuple((p.position, p.value, p.position is None and p.shown) for p in inputs.people)
         memo_key = (target.head, inputs.headers, inputs.cookies, who)
-        plan = self._composed.get(memo_key)
+        plan = self._composed.get(memo_key, 0.0)
         if plan is None:
             plan = self._compose(target, inputs)
             values = (value for _, value in (*inputs.headers, *inputs.cookies))
             said = sum(len(value or "") for value in values)
             said += sum(len(str(person.value)) for person in inputs.people)
-            if len(target.head) + said <= MEMO_LENGTH:
-                if len(self._composed) >= MEMO_ENTRIES:
-                    self._composed = {}
-                self._composed[memo_key] = plan
+            if (length := len(target.head) + said) <= MEMO_LENGTH:
+                self._composed.put(memo_key, plan, _weight(length, plan), inf)
         return plan
 
     def _compose(self, target: _Target, inputs: Inputs) -> Plan | Bypass:
@@ -286,6 +326,16 @@ def _allows(plan: Plan) -> bool:
         for who in plan.inputs.people
         for source in who.shown
     )
+
+
+def _weight(length: int, found: Plan | _Target | Bypass) -> int:
+    """Bytes of what is remembered under so many characters, Python's overhead counted."""
+    weight = _ENTRY_OVERHEAD + 2 * length
+    if isinstance(found, Bypass):
+        return weight
+    names = found.namespaces if isinstance(found, Plan) else (found.own,)
+    key = found.key if isinstance(found, Plan) else found.head
+    return weight + _PLAN_OVERHEAD + len(key) + sum(len(name) + _NAME_OVERHEAD for name in names)
 
 
 def _named(values: Values, query: Query) -> dict[str, str]:

@@ -90,14 +90,13 @@ def canonical(raw: str, rule: Rule) -> Query | None:
         if read is None:
             return None
         values.append((name, read))
+    text = _text((*values, *((name, (value,)) for name, value in others)))
+    # All declared ones stand in front, absent or not: so no other one is taken for one of them.
     values += [(f"&{name}", (value,)) for name, value in others]
-    text = _text(values)
     return Query(tuple(values), text) if len(text) <= MAX_LENGTH else None
 
 
 def _text(values: Iterable[tuple[str, tuple[str, ...]]]) -> str:
     return "&".join(
-        f"{quote(name.removeprefix('&'), safe='')}={quote(value, safe='')}"
-        for name, many in values
-        for value in many
+        f"{quote(name, safe='')}={quote(value, safe='')}" for name, many in values for value in many
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from .errors import ConfigError, NamespaceError
-from .fields import TOKEN
+from .fields import TOKEN, host
 from .identities import names_the_request
 from .messages import CACHED_METHODS, PARTS, SAFE_METHODS
 from .namespaces import Template, parse
@@ -24,6 +26,51 @@ QUERY_PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
         "ttclid", "li_fat_id", "igshid", "yclid", "mc_cid", "mc_eid", "_ga", "_gl", "srsltid",
     ),
 }  # fmt: skip
+
+
+#: What stands in front of a domain whose subdomains are meant, as in Django and in Starlette.
+_BELOW: Final = re.compile(r"(\.|\*\.)(.+)")
+HOST_REMEDY: Final = (
+    'Write "example.com" (any port), "example.com:8443" (this port), ".example.com" (with its '
+    'subdomains), "*.example.com" (its subdomains alone) or "*" (any), as browsers send it'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The hosts that pages are kept for: names and suffixes, each with its port ("" for any)."""
+
+    names: frozenset[tuple[str, str]] = frozenset()
+    suffixes: tuple[tuple[str, str], ...] = ()
+    any: bool = True
+
+    def allow(self, value: str | None) -> bool:
+        """Whether pages of this ``Host`` value are kept: it can be read, and is one of these."""
+        found = host(value)
+        if found is None or self.any:
+            return found is not None
+        name, port = found[0].removesuffix("."), found[1]
+        return not self.names.isdisjoint(((name, ""), (name, port))) or any(
+            name.endswith(suffix) and only in ("", port) for suffix, only in self.suffixes
+        )
+
+
+def hosts(given: object) -> Hosts:
+    """The ``allowed_hosts``; none are any. Raises ``ConfigError``."""
+    names, suffixes = set(), []
+    entries = texts(given, "allowed_hosts")
+    for entry in entries:
+        below = _BELOW.fullmatch(entry)
+        found = host(below[2] if below else entry)
+        if entry == "*":
+            continue
+        if found is None or (below and found[0].startswith("[")) or found[0].endswith("."):
+            raise ConfigError(f"{entry!r} is no host", HOST_REMEDY, field="allowed_hosts")
+        if below:
+            suffixes.append((f".{found[0]}", found[1]))
+        if below is None or below[1] == ".":
+            names.add(found)
+    return Hosts(frozenset(names), tuple(suffixes), any=not entries or "*" in entries)
 
 
 def texts(values: object, place: str) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ from typing import Final
 
 from .errors import InvalidationError, LateError, StoreError
 from .law.storing import Refusal
+from .logs import cause, logger
 from .namespaces import parse
 from .rulebook import RuleBook
+from .shapes import Shapes
 
-log = logging.getLogger("pagegen.engine")
+log = logger("pagegen.engine")
 
 #: Names that are doubted; a cache that is told of other caches' names has said enough.
 MAX_DOUBTED: Final = 20
@@ -22,6 +24,7 @@ _REMEDIES: Final = {
     Refusal.SET_COOKIE: "The handler sets a cookie: let it not, or drop the field with set_cookie",
     Refusal.VARY: "The page varies by a header that the rule does not key: key it, or keep what "
     "reads it (a session, compression, CORS) off this page",
+    Refusal.REFLECTS: "The page hands back a field of its request: name it in Vary, or key it",
     Refusal.NO_LIFETIME: "Give the rule a ttl, or the response a max-age",
     Refusal.PRIVATE: "The application says private: it has the last word",
     Refusal.NO_STORE: "The application says no-store: it has the last word",
@@ -31,6 +34,7 @@ _REMEDIES: Final = {
     Refusal.PERSONAL: "The handler saw who asks: a page for everybody says public, or Vary by that",
     Refusal.GROUPS: "The page names namespaces that the rule does not declare: set groups = true",
     Refusal.TOO_LARGE: "Raise max_body, or set cache = false",
+    Refusal.MALFORMED: "A field of the response is none that every recipient reads alike: mend it",
 }
 
 
@@ -47,10 +51,11 @@ def declared(templates: Iterable[str]) -> None:
 
 
 class Remarks:
-    """Remarks of one engine."""
+    """Remarks of one engine. ``shapes``: what names are called; without it, their shapes."""
 
-    def __init__(self, book: RuleBook) -> None:
+    def __init__(self, book: RuleBook, shapes: Shapes | None = None) -> None:
         self._book = book
+        self._shapes = Shapes(book) if shapes is None else shapes
         self._failures = 0
         self._next_word = 0.0
         self._not_stored: set[tuple[str, Refusal]] = set()
@@ -66,10 +71,9 @@ class Remarks:
         log.log(
             logging.WARNING if isinstance(error, LateError) else logging.ERROR,
             "the store failed; such requests go to the application (%s; said at most once a "
-            "minute): %s: %s",
+            "minute): %s",
             "the first time" if failures == 1 else f"{failures} times since this was last said",
-            type(error).__name__,
-            error,
+            cause(error),
             exc_info=None if isinstance(error, StoreError) else error,
         )
 
@@ -113,25 +117,27 @@ class Remarks:
     def invalidated(self, names: Sequence[str]) -> None:
         """A name that no rule's pages can have is most often a slip of the pen."""
         for name in names:
-            if name in self._doubted or self._book.has(name) or len(self._doubted) >= MAX_DOUBTED:
+            if len(self._doubted) >= MAX_DOUBTED or self._book.has(name):
                 continue
             if any(pattern.fullmatch(name) for pattern in _declared.values()):
                 continue
-            self._doubted.add(name)
-            log.warning("no rule of this cache has pages of namespace %r: is it a slip?", name)
+            if (told := self._shapes.of(name)) not in self._doubted:
+                self._doubted.add(told)
+                log.warning("no rule of this cache has pages of namespace %r: is it a slip?", told)
 
     def writes(self, names: Sequence[str]) -> None:
         """A strict write of what no strict rule has pages of protects nothing."""
         for name in names:
-            if name in self._lenient or len(self._lenient) >= MAX_DOUBTED:
+            if len(self._lenient) >= MAX_DOUBTED or not self._book.rules:
+                return
+            if self._book.is_strict(name) or (told := self._shapes.of(name)) in self._lenient:
                 continue
-            if self._book.rules and not self._book.is_strict(name):
-                self._lenient.add(name)
-                log.warning(
-                    "cache.writing(%r): no rule of this cache that says strict has pages of this "
-                    "namespace, so readers may still get the old row before the block has ended",
-                    name,
-                )
+            self._lenient.add(told)
+            log.warning(
+                "cache.writing(%r): no rule of this cache that says strict has pages of this "
+                "namespace, so readers may still get the old row before the block has ended",
+                told,
+            )
 
     def marks_lost(self, names: Sequence[str], term: float) -> None:
         """Said each time: some reader may have been given the old row for a while."""
@@ -139,6 +145,6 @@ class Remarks:
             "the marks of a strict write of %s were gone before its block had ended: it took "
             "longer than its term of %g s (raise term), or the store lost them. What was stored "
             "meanwhile is forgotten now",
-            ", ".join(names),
+            self._shapes.join(names),
             term,
         )

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from . import readers as read
 from .errors import ConfigError
-from .messages import CACHED_METHODS, PARTS
+from .messages import CACHED_METHODS, ERRORS_OF_PATHS, PARTS
 from .namespaces import Template
 from .parameters import KeyedField, Parameter, declared
 from .patterns import PathPattern, parse_pattern
@@ -41,8 +41,8 @@ class Rule:
         ``Vary`` says which of them select. Absent, a public rule without ttl, namespaces, query,
         headers, cookies, other_query, drop_query and passthrough is ``http``, others ``keyed``.
     ttl: seconds, text such as ``"7d"``, or a table from status to these. None: the response's own
-        headers decide. Only listed statuses are stored; without a table only 200, in mode ``http``
-        all that RFC 9111 lets be stored.
+        headers decide. Only listed statuses are stored; without a table only 200. In mode ``http``
+        all that RFC 9111 lets be stored, but of errors those that are about a path alone.
     swr, sie: how long past its ttl an expired (never an invalidated) page may be served while one
         refresh runs behind it, or when the application fails (RFC 5861). Same forms as ttl. None:
         the response's own headers decide.
@@ -130,9 +130,9 @@ class Rule:
 
     def stores(self, status: int) -> bool:
         """Whether pages of this status are stored at all; the law may still refuse them."""
-        return status in self.lifetimes or (
-            self.open and 200 <= status <= 599 and status not in PARTS
-        )
+        if status in self.lifetimes or not self.open or status in PARTS:
+            return status in self.lifetimes
+        return 200 <= status < 400 or status in ERRORS_OF_PATHS
 
     def drops(self, name: str) -> bool:
         """Whether an undeclared query parameter of this name is taken out of key and request."""

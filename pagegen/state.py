@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import floor, inf
 from typing import Final
 
+from .collecting import Room
 from .config import Configuration
 from .debugging import Debugger
 from .errors import LateError
@@ -20,6 +21,7 @@ from .owed import Owed
 from .planning import Planner, bypass
 from .reading import Reader
 from .remarks import Remarks
+from .shapes import Shapes
 from .sources import Sources
 from .status import Counters
 from .stepping import step
@@ -31,7 +33,7 @@ from .wrote import Wrote
 #: Seconds for which it is remembered that a page is too large, and pages that it is of. (Varnish
 #: remembers for 120 s that an object is not to be kept.)
 LARGE_FOR: Final = 120.0
-MAX_LARGE: Final = 10_000
+MAX_LARGE: Final = 4096
 
 
 class State:
@@ -48,28 +50,41 @@ class State:
         waits = can.blocking_reads or can.blocking_writes
         self._enough = settings.delay / 2 if waits else inf
         self.counters = Counters()
+        self.room = Room()
         self.flights = Flights(settings.max_waiters, sources.monotonic)
         self.variants = Variants()
         self.groups = Groups()
         self.reader = Reader(self.variants, self.groups)
         self._large: dict[bytes, float] = {}
-        self.debugger = Debugger(settings.secret, sources.now, site=settings.site)
+        self.debugger = Debugger(settings.secrets, sources.now, site=settings.site)
         self.planner = Planner(
             self.book,
             site=settings.site,
             release=settings.release,
             passthrough=settings.passthrough,
+            hosts=settings.hosts,
         )
         #: Seconds that tokens live.
         self.token_ttl = self.book.token_ttl()
-        self.remarks = Remarks(self.book)
+        self.shapes = Shapes(self.book, whole=settings.log_names)
+        self.remarks = Remarks(self.book, self.shapes)
         self.remarks.started()
         #: What exchanges belong to: both faces of an engine are one cache.
         self.realm = object()
         self.forgetting = Forgetting(self.token, sources.now, self.token_ttl, self.book)
         self.owed = Owed(lambda names: step(self.forgetting.forget(store, names)))
+        self.owed.told = self.shapes.join
         self.leasing = Leasing(store, sources.mint, sources.monotonic)
-        self.wrote = Wrote(settings.secret, site=settings.site, window=self.book.soft_window)
+        self.wrote = Wrote(settings.secrets, site=settings.site, window=self.book.soft_window)
+
+    def remembered(self) -> dict[str, int]:
+        """Of the targets, plans, variants and groups that are remembered: count, bytes, budget and
+        how many were evicted for others.
+        """
+        said = self.planner.statistics()
+        for kind, memory in (("variants", self.variants), ("groups", self.groups)):
+            said.update({f"{kind}_{k}": v for k, v in memory.statistics().items()})
+        return said
 
     def mint(self, names: Sequence[str]) -> dict[str, bytes]:
         """New tokens for these namespaces."""

@@ -37,6 +37,9 @@ MAX_DETAIL: Final = 1024
 MAX_INTEGER: Final = 10**15 - 1
 
 _FIELD: Final = "Cache-Status"
+_KEYED: Final = 'key="'
+_ALONE: Final[Fields] = (("Cache-Control", "no-store"),)
+_ALONE_WIRE: Final[WireFields] = ((b"cache-control", b"no-store"),)
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 _TOKEN: Final = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 #: Characters kept free for the number of namespaces that are not named.
@@ -206,14 +209,15 @@ def appended(fields: Iterable[tuple[str, str]], member: str) -> Fields:
     """Response fields with a member added to their ``Cache-Status``.
 
     What caches nearer to the origin said stays in front of ours (§2), as it came. Only empty lines
-    are taken out: with them the combined value would not parse (RFC 9651 §4.2.1).
+    are taken out: with them the combined value would not parse (RFC 9651 §4.2.1). What tells a key
+    is for who asked for it alone, so no cache on the way may keep it (RFC 9111 §5.2.2.5).
     """
     kept = (
         (name, value)
         for name, value in fields
         if value.strip(" \t") or name.lower() != "cache-status"
     )
-    return (*kept, (_FIELD, member))
+    return (*kept, *(_ALONE if _KEYED in member else ()), (_FIELD, member))
 
 
 def appended_wire(fields: Iterable[tuple[bytes, bytes]], member: str) -> WireFields:
@@ -223,7 +227,8 @@ def appended_wire(fields: Iterable[tuple[bytes, bytes]], member: str) -> WireFie
         for name, value in fields
         if value.strip(b" \t") or name.lower() != b"cache-status"
     )
-    return (*kept, (b"cache-status", member.encode("ascii")))
+    alone = _ALONE_WIRE if _KEYED in member else ()
+    return (*kept, *alone, (b"cache-status", member.encode("ascii")))
 
 
 def _forward(
@@ -256,7 +261,7 @@ def _integer(number: int) -> int:
 
 
 def _key(key: bytes | None) -> str:
-    return "" if key is None else f'key="{key.hex()}"'
+    return "" if key is None else f'{_KEYED}{key.hex()}"'
 
 
 def _detail(text: str) -> str:

@@ -8,8 +8,9 @@ remembers the names, so that a hit costs one trip.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from .fields import tokens
@@ -17,6 +18,7 @@ from .keys import SLOT_BYTES, encode, slot
 from .law.vary import normalised, selecting
 from .messages import Request, RequestFields, ResponseHead, StoredResponse
 from .stores.base import Store
+from .stores.s3fifo import S3Fifo
 from .verdicts import Plan
 from .views import shown
 from .wrote import others
@@ -24,8 +26,14 @@ from .wrote import others
 #: Variants of one resource that are kept; the one whose slot was learned first gives way. Sites
 #: that vary by language or coding have a handful.
 MAX_VARIANTS: Final = 64
-#: Resources whose names are remembered; when they are so many, the memory starts anew.
-MAX_LEARNED: Final = 8192
+#: Bytes of markings remembered: some 2,500 of usual length. They are kept as pages are, so that no
+#: flood of resources takes away what visitors ask for; what is not known costs a second trip.
+LEARNED_BYTES: Final = 2**20
+
+#: Measured: what a marking weighs besides its names and slots, a name, and a slot.
+_OVERHEAD: Final = 640
+_NAME_OVERHEAD: Final = 60
+_SLOT_WEIGHT: Final = 64
 
 #: The value of a request field by its name in lower case.
 Values = Callable[[str], str | None]
@@ -111,11 +119,12 @@ class Variants:
     """Marks resources that vary, and remembers their markings. Thread-safe."""
 
     def __init__(self) -> None:
-        self._learned: dict[bytes, Marking] = {}
+        self._learned: S3Fifo[bytes, Marking] = S3Fifo(LEARNED_BYTES)
+        self._dropped = 0
 
     def marking(self, plan: Plan) -> Marking | None:
         """What is known of a resource."""
-        return self._learned.get(plan.slot)
+        return self._learned.get(plan.slot, 0.0)
 
     def selected(self, plan: Plan, marking: Marking | None, request: Request) -> Plan:
         """The plan of the variant that a request selects."""
@@ -146,7 +155,7 @@ class Variants:
         Two processes that do this at once may lose one of two slots: its variant is found all the
         same, and only counts no more towards ``MAX_VARIANTS``.
         """
-        known = self._learned.get(plan.slot)
+        known = self._learned.get(plan.slot, 0.0)
         if known is not None and known.holds(target.slot, names) and known.until - now > ttl / 2:
             return
         hurry()
@@ -160,20 +169,27 @@ class Variants:
         await store.write_page(plan.slot, marker(plan, marking, now), ttl)
         self._learn(plan.slot, marking)
         for dropped in slots[MAX_VARIANTS:]:
+            self._dropped += 1
             hurry()
             await store.delete_page(dropped)
 
     def expect(self, plan: Plan, names: tuple[str, ...]) -> None:
         """A response of this resource varies by these, whether a marker says so or not yet."""
-        known = self._learned.get(plan.slot)
+        known = self._learned.get(plan.slot, 0.0)
         if known is None or known.names != names:
             self._learn(plan.slot, Marking(names))
 
     def unlearn(self, plan: Plan) -> None:
         """The resource's latest page does not vary."""
-        self._learned.pop(plan.slot, None)
+        self._learned.discard(plan.slot)
 
     def _learn(self, place: bytes, marking: Marking) -> None:
-        if len(self._learned) >= MAX_LEARNED:
-            self._learned = {}
-        self._learned[place] = marking
+        weight = _OVERHEAD + _SLOT_WEIGHT * len(marking.slots)
+        weight += sum(len(name) + _NAME_OVERHEAD for name in marking.names)
+        self._learned.put(place, marking, weight, inf)
+
+    def statistics(self) -> Mapping[str, int]:
+        """Of the markings remembered: count, bytes, budget, evicted; and ``dropped``, the variants
+        that gave way because their resource had too many.
+        """
+        return {**self._learned.statistics(), "dropped": self._dropped}

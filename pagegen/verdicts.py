@@ -102,7 +102,7 @@ class Ticket:
     validating: a page of the same generation, with whose validators the application is asked.
     asked: what the request's own directives say.
     credentials: names of the request's fields that tell of a person and are not keyed, where the
-        rule shows the handler the whole request.  seen: all the fields that it sees then.
+        rule shows the handler the whole request.  seen: all the fields that the handler sees.
     sequence: the register's value from before the handler, where the rule lets pages name further
         namespaces (:mod:`pagegen.groups`).  late: these with their tokens.
     """

@@ -31,6 +31,14 @@ class View:
     identities: tuple[tuple[str, str | int | None], ...] = ()
 
 
+def authority(host: str, scheme: str) -> tuple[str, str]:
+    """Name and port of a Host value; without one the default of the scheme (RFC 9110 §4.2)."""
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdecimal():
+        return name, port
+    return host, "443" if scheme == "https" else "80"
+
+
 def view(plan: Plan, request: Request) -> View:
     """The view of this request's handler."""
     if plan.rule.open:
@@ -81,7 +89,8 @@ def _open_view(plan: Plan, request: Request) -> View:
     fields = {"host": inputs.host}
     fields.update(
         (name, value)
-        for name, value in _without_ours(request.fields.pairs())
+        # In our order: no Vary says that a page depends on the client's.
+        for name, value in sorted(_without_ours(request.fields.pairs()))
         if name not in fields and shown(plan, name, nominated)
     )
     fields.update((name, value) for name, value in inputs.headers if value is not None)
@@ -93,10 +102,12 @@ def _cookies(plan: Plan, request: Request, shown: Iterable[Source]) -> Iterator[
     """The keyed cookies, and of the client's those that an identity shows."""
     keyed = dict(plan.inputs.cookies)
     yield from (f"{name}={value}" for name, value in keyed.items() if value is not None)
-    wanted = {source.target for source in shown if source.kind == "cookie"} - keyed.keys()
+    named = (source.target for source in shown if source.kind == "cookie")
+    wanted = [name for name in dict.fromkeys(named) if name not in keyed]
     if wanted:
+        # In our order: the client's is in no key.
         jar = cookies(request.fields.get("cookie"))
-        yield from (f"{name}={value}" for name, value in jar if name in wanted)
+        yield from (f"{name}={value}" for name in wanted for key, value in jar if key == name)
 
 
 def _context(shown: Iterable[Source], passing: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -83,6 +83,7 @@ class _Terms:
         raise WritingError(
             self.names,
             f"others write there, and went on for longer than the {self._wait:g} s of wait",
+            self._engine.shown(self.names),
         )
 
     def _ended(self, raised: BaseException | None, error: InvalidationError) -> None:

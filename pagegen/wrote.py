@@ -21,6 +21,7 @@ are understood whatever the scheme, which not every server behind a proxy knows.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 from math import ceil
@@ -28,7 +29,7 @@ from typing import Final
 
 from .fields import MAX_COOKIES, cookies
 from .messages import Request
-from .stores.names import derive
+from .stores.names import derive_all
 
 #: How the cookie's name begins.
 NAME: Final = "pagegen_wrote"
@@ -62,20 +63,25 @@ def others(jar: str | None) -> str | None:
 class Wrote:
     """Makes and knows the cookie of one cache. Immutable; thread-safe.
 
-    ``window``: the longest time in seconds for which others get an old page. Without it or a
-    ``secret`` (the site key) there is no cookie, and nobody is known to have written.
+    ``window``: the longest time in seconds for which others get an old page. ``secrets``: the site
+    keys; the first one signs, all are believed. Without either there is no cookie, and nobody is
+    known to have written.
     """
 
-    def __init__(self, secret: str, *, site: str = "", window: float = 0.0) -> None:
-        self._key = derive(secret, b"pagegen wrote") if window else b""
+    def __init__(
+        self, secrets: str | Sequence[str], *, site: str = "", window: float = 0.0
+    ) -> None:
         self._site = site.encode("utf-8", "surrogatepass")
         self._window = window
-        self._name = f"{NAME}_{blake2b(self._site, digest_size=4, key=self._key).hexdigest()}"
+        keys = derive_all(secrets, b"pagegen wrote") if window else []
+        #: Each key with the name of its cookies; the first one signs.
+        self._keys = [(key, self._called(key)) for key in keys]
+        self._first = self._keys[0] if self._keys else (b"", self._called(b""))
 
     @property
     def possible(self) -> bool:
         """Whether writers can be told from others."""
-        return bool(self._key)
+        return bool(self._keys)
 
     def lasts(self, until: float | None, now: float) -> bool:
         """Whether a cookie that ends then outlives what is softly invalidated now. None: there is
@@ -86,8 +92,9 @@ class Wrote:
     def cookie(self, now: float, *, secure: bool) -> tuple[str, float]:
         """The value of a ``Set-Cookie`` for who writes now, and when it ends."""
         until = ceil(now + self._window + MARGIN)
-        name = f"{_HOST_ONLY if secure else ''}{self._name}"
-        said = f"{name}={until}.{self._mac(str(until))}"
+        key, plain = self._first
+        name = f"{_HOST_ONLY if secure else ''}{plain}"
+        said = f"{name}={until}.{self._mac(str(until), key)}"
         age = ceil(self._window + MARGIN)
         kept = f"Max-Age={age}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if secure else ''}"
         return f"{said}; {kept}", float(until)
@@ -100,21 +107,28 @@ class Wrote:
         a field too long to be read to its end counts as one, too.
         """
         jar = request.fields.get("cookie")
-        if not jar or not self._key:
+        if not jar or not self._keys:
             return False
         if len(jar) > MAX_COOKIES:
             return True
         if NAME not in jar:
             return False
-        names = (self._name, f"{_HOST_ONLY}{self._name}")
-        return any(name in names and self._is_good(value, now) for name, value in cookies(jar))
+        sent = cookies(jar)
+        return any(
+            name in (plain, f"{_HOST_ONLY}{plain}") and self._is_good(value, key, now)
+            for key, plain in self._keys
+            for name, value in sent
+        )
 
-    def _is_good(self, value: str, now: float) -> bool:
+    def _is_good(self, value: str, key: bytes, now: float) -> bool:
         match = _VALUE.fullmatch(value)
-        if match is None or not compare_digest(self._mac(match[1]), match[2]):
+        if match is None or not compare_digest(self._mac(match[1], key), match[2]):
             return False
         return now < int(match[1]) <= now + self._window + MARGIN + MAX_AHEAD
 
-    def _mac(self, until: str) -> str:
+    def _called(self, key: bytes) -> str:
+        return f"{NAME}_{blake2b(self._site, digest_size=4, key=key).hexdigest()}"
+
+    def _mac(self, until: str, key: bytes) -> str:
         said = until.encode("ascii") + b":" + self._site
-        return blake2b(said, digest_size=_MAC_BYTES, key=self._key).hexdigest()
+        return blake2b(said, digest_size=_MAC_BYTES, key=key).hexdigest()

@@ -50,8 +50,9 @@ GROUPS: Final = {
             "admitting.py", "boarding.py", "collecting.py", "compression.py", "debugging.py",
             "engine.py", "exchange.py", "flights.py", "forgetting.py", "groups.py",
             "identification.py", "inspecting.py", "invalidating.py", "leasing.py", "look.py",
-            "looking.py", "owed.py", "pages.py", "planning.py", "reading.py", "remarks.py",
-            "state.py", "status.py", "variants.py", "verdicts.py", "views.py", "wrote.py",
+            "looking.py", "marking.py", "owed.py", "pages.py", "planning.py", "reading.py",
+            "remarks.py", "state.py", "status.py", "variants.py", "verdicts.py", "views.py",
+            "writing.py", "wrote.py",
         ),
         (
             "tests/unit", "tests/engine", "tests/scenarios", "--ignore=tests/unit/law",

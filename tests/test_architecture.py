@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / "pagegen"
 # Floors from the ground up. Within one, a module may import those that stand before it. ".*" is a
 # whole package: the modules in it may import each other, but never in a circle.
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("words", ("errors", "units", "messages", "fields", "steering", "negotiation")),
+    ("words", ("errors", "logs", "units", "messages", "fields", "steering", "negotiation")),
     (
         "wishes",
         (
@@ -30,7 +30,9 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "readers",
             "rules",
             "rulebook",
+            "shapes",
             "config",
+            "looseness",
         ),
     ),
     ("law", ("law.*", "keys", "queries")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import Final
 
@@ -47,7 +48,7 @@ class Collector:
         self._manner = manner
         self._start: Message | None = None
         self._head: ResponseHead | None = None
-        self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._collection: Collection | None = engine.collection(ticket)
         self._declared: int | None = None
         self._taken = 0
         self._begun = False
@@ -55,8 +56,15 @@ class Collector:
         self._unchanged = False
         self._course: Course | Refusal | None = None
         self._complete = False
+        #: Whether the application has heard that the client is gone, or was cut short.
+        self._alone = False
+        self._handling = False
         #: Whether the application is to be asked once more, without condition.
         self.again = False
+
+    def left(self) -> None:
+        """The application hears that its client is gone: what it makes of that is no page."""
+        self._alone = True
 
     async def send(self, message: Message) -> None:
         """The ``send`` of the application."""
@@ -95,8 +103,22 @@ class Collector:
             return
         await self._send(message)
 
+    def _cut_short(self) -> bool:
+        """Whether what the application sends now is no page: its client has gone, its task is
+        cancelled, or an exception that was not there when it began is on its way. Some end their
+        body in a ``finally`` then, as if it were whole.
+        """
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self._alone = True
+        return self._alone or (sys.exception() is not None and not self._handling)
+
     async def _on_start(self, message: Message, collection: Collection) -> None:
         self._start, self._head = message, read_head(message)
+        # Answers to what went wrong are made where that is handled; but not to the end of a task.
+        error = sys.exception()
+        self._handling = isinstance(error, Exception)
+        self._alone |= error is not None and not self._handling
         self._declared = declared_length(self._head)
         own = Refusal.EXTENSION if message.get("trailers", False) else None
         course = self._engine.course(self.ticket, self._request, self._head, own)
@@ -111,15 +133,20 @@ class Collector:
             await self._give_up(course)
 
     async def _on_body(self, message: Message, head: ResponseHead, collection: Collection) -> None:
-        refusal = collection.take(bytes(message.get("body", b"")))
+        piece = bytes(message.get("body", b""))
+        refusal = Refusal.INCOMPLETE if self._cut_short() else collection.take(piece)
         if refusal is not None:
             await self._give_up(refusal)
             await self._pass(message)
         elif not message.get("more_body", False):
             await self._finish(message, head, collection)
         elif not collection.holding:
-            await self._begin(self._engine.leaving_fields(self.ticket, self._request, head))
-            await self._send(message)
+            try:
+                await self._begin(self._engine.leaving_fields(self.ticket, self._request, head))
+                await self._send(message)
+            except BaseException:
+                self._alone = True
+                raise
 
     async def _finish(self, message: Message, head: ResponseHead, collection: Collection) -> None:
         body = collection.body()

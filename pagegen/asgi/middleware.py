@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import MutableMapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, assert_never
 
 from ..cache import PageCache
 from ..exchange import Exchange, handling
+from ..logs import logger
 from ..messages import Request
 from ..status import Manner, Tell
 from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
@@ -22,7 +23,7 @@ from .watcher import Watcher
 #: Pages that are refreshed at one time; the others stay expired until somebody asks again.
 MAX_REFRESHES: Final = 32
 
-log = logging.getLogger("pagegen.asgi")
+log = logger("pagegen.asgi")
 
 
 class PageCacheMiddleware:
@@ -89,12 +90,25 @@ class PageCacheMiddleware:
 
     async def _wait(self, wait: Wait) -> None:
         """Until the flight has ended or patience has; the engine looks at what came of it."""
-        landing = asyncio.wrap_future(wait.flight.future)
+        loop = asyncio.get_running_loop()
+        landed: asyncio.Future[None] = loop.create_future()
+
+        def land() -> None:
+            if not landed.done():
+                landed.set_result(None)
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed on those who wait
+                loop.call_soon_threadsafe(land)
+
+        wait.flight.listen(wake)
         try:
-            await asyncio.wait((landing,), timeout=max(0.0, wait.until - monotonic()))
+            await asyncio.wait((landed,), timeout=max(0.0, wait.until - monotonic()))
         except BaseException:
             self._engine.leave(wait)
             raise
+        finally:
+            wait.flight.unlisten(wake)
 
     async def _bypass(
         self,
@@ -155,7 +169,7 @@ class PageCacheMiddleware:
         """Run the application once, with the view of this request."""
         seen = self._seen(scope, request, collector.ticket)
         with handling(exchange):
-            await self.app(seen, Silence(receive), collector.send)
+            await self.app(seen, Silence(receive, collector.left), collector.send)
         await collector.close()
 
     def _seen(self, scope: Scope, request: Request, ticket: Ticket) -> Scope:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from ..identification import reveal
 from ..messages import Request
-from ..views import View
+from ..views import View, authority
 from .types import Message, Receive, Scope
 
 # What a handler may see of the scope although it is not keyed: it follows from the server, the
 # application or the path, never from who asks.
 _KEPT: Final = (
-    "type", "asgi", "method", "scheme", "path", "raw_path", "root_path", "server",
+    "type", "asgi", "method", "path", "raw_path", "root_path",
     "app", "app_root_path", "router", "route", "endpoint", "path_params",
+)  # fmt: skip
+# What a server can do for whoever asks. Pushes, trailers and early hints it offers to those alone
+# who speak HTTP/2, and the version is no part of the key.
+_OFFERED: Final = (
+    "http.response.debug", "http.response.pathsend", "http.response.zerocopysend",
 )  # fmt: skip
 _NOBODY: Final = ("0.0.0.0", 0)  # noqa: S104 - an address that nobody has, not one to bind to
 #: Names whose bytes are remembered: rules and laws ask for a few, applications' Vary for any.
@@ -50,11 +54,13 @@ class ScopeFields:
 
 
 def _combined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    combined: dict[bytes, bytes] = {}
+    found: dict[bytes, list[bytes]] = {}
     for name, value in lines:
-        joint = b"; " if name == b"cookie" else b", "
-        combined[name] = combined[name] + joint + value if name in combined else value
-    return combined
+        found.setdefault(name, []).append(value)
+    # Joined once: to append each line to the ones before it would take the square of their number.
+    return {
+        name: (b"; " if name == b"cookie" else b", ").join(values) for name, values in found.items()
+    }
 
 
 def _wire_name(name: str) -> bytes:
@@ -68,13 +74,15 @@ def read_request(scope: Scope) -> Request:
     raw: bytes | None = scope.get("raw_path")
     raw_path = None if raw is None else raw.decode("latin-1")
     root: str = scope.get("root_path") or ""
-    if root:
+    if "?" in root:
+        # One that is mounted below a pattern may end in what marks others below: a doubt.
+        root = "\ufffd"
+    elif root:
         if path.startswith(root) and path[len(root) :][:1] in ("", "/"):
             path = path[len(root) :]
-            raw_path = raw_path and _without_root(raw_path, root)
         else:
-            # Older servers leave the mount point out of the path. No root ends in "?", so these
-            # requests share no page with those below it.
+            # Older servers leave the mount point out of the path. These requests share no page
+            # with those below it.
             root += "?"
     return Request(
         scope["method"],
@@ -88,43 +96,43 @@ def read_request(scope: Scope) -> Request:
     )
 
 
-def _without_root(raw_path: str, root: str) -> str:
-    return raw_path.removeprefix(root if raw_path.startswith(root) else quote(root))
-
-
 def view_scope(scope: Scope, view: View, lifespan_state: Mapping[str, Any]) -> Scope:
     """The scope as the handler of a cacheable request may see it."""
     seen: Scope = {key: scope[key] for key in _KEPT if key in scope}
     seen["http_version"] = "1.1"
     seen["client"] = _NOBODY
+    seen["scheme"] = scope.get("scheme") or "http"
+    # Which of its addresses a server was asked at is no part of the key.
+    name, port = authority(view.host, seen["scheme"])
+    seen["server"] = (name.strip("[]"), int(port))
     seen["query_string"] = view.query.encode("ascii")
     seen["headers"] = [
         (name.encode("latin-1"), value.encode("latin-1")) for name, value in view.fields
     ]
     extensions = scope.get("extensions") or {}
-    seen["extensions"] = {
-        name: value for name, value in extensions.items() if name.startswith("http.response.")
-    }
+    seen["extensions"] = {name: {} for name in _OFFERED if name in extensions}
     seen["pagegen.identities"] = dict(view.identities)
     if "state" in scope:
-        # What the lifespan put there is the application's; what came since is the client's.
-        seen["state"] = {
-            key: value
-            for key, value in scope["state"].items()
-            if key in lifespan_state and lifespan_state[key] is value
-        }
+        # What the lifespan put there is the application's; what came since is the client's, that
+        # something is no longer there too.
+        seen["state"] = dict(lifespan_state)
     for path in view.context:
         reveal(scope, seen, path)
     return seen
 
 
 class Silence:
-    """``receive`` of a cacheable request: an empty body, then nothing until the client leaves."""
+    """``receive`` of a cacheable request: an empty body, then nothing until the client leaves.
 
-    __slots__ = ("_asked", "_receive")
+    ``told`` is called when the handler hears of that. Nobody's key holds it, so what the handler
+    makes from then on is no page for others.
+    """
 
-    def __init__(self, receive: Receive) -> None:
+    __slots__ = ("_asked", "_receive", "_told")
+
+    def __init__(self, receive: Receive, told: Callable[[], None]) -> None:
         self._receive = receive
+        self._told = told
         self._asked = False
 
     async def __call__(self) -> Message:
@@ -134,4 +142,5 @@ class Silence:
             return {"type": "http.request", "body": b"", "more_body": False}
         while (message := await self._receive())["type"] == "http.request":
             pass
+        self._told()
         return message

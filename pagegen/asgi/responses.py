@@ -22,6 +22,11 @@ _NO_CACHE: Final = wire_form(NO_CACHE)[0]
 _CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
 _ENDING_HERE: Final = frozenset(name.encode("ascii") for name in ENDING_HERE)
 
+#: Bytes of a page that a server is given at one time. It keeps what its client does not read, and
+#: says by its ``send`` when that is too much: a page in one piece would stand there whole, once for
+#: each slow reader. (uvicorn waits above 64 KiB; Starlette sends files by 64 KiB.)
+PIECE: Final = 131_072
+
 # Messages that say nothing of the page and may stand before or beside it.
 BESIDE: Final = frozenset(("http.response.debug", "http.response.push", "http.response.early_hint"))
 
@@ -73,7 +78,12 @@ async def send_page(
     if request.method == "HEAD":
         body = b""
     await send({"type": "http.response.start", "status": code, "headers": [*fields, *more]})
-    await send({"type": "http.response.body", "body": body})
+    if len(body) <= PIECE:
+        await send({"type": "http.response.body", "body": body})
+        return
+    for start in range(0, len(body), PIECE):
+        piece, more_body = body[start : start + PIECE], start + PIECE < len(body)
+        await send({"type": "http.response.body", "body": piece, "more_body": more_body})
 
 
 async def send_not_cached(send: Send, request: Request) -> None:

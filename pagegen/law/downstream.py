@@ -1,20 +1,26 @@
 """What the cache says to clients where the application is silent.
 
 A page that can be invalidated must not outlive that in a browser: ``Cache-Control: no-cache`` makes
-the browser ask each time (RFC 9111 §5.2.2.4), and a strong validator makes asking cheap.
+the browser ask each time (RFC 9111 §5.2.2.4), and a strong validator makes asking cheap. A page of
+one visitor's must not be another's in a shared cache out there, which knows nothing of identities
+and may guess a lifetime (§4.2.2): ``private`` keeps it out.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from ..fields import directives
 from ..messages import Fields, Request, RequestFields, ResponseHead
 from ..rules import Rule
 from . import codings, storing, validation
+from .said import CACHE_CONTROL, Said
 from .validation import Answer
 
 #: What clients are told of a page that can be invalidated.
 NO_CACHE: Final[Fields] = (("Cache-Control", "no-cache"),)
+#: What they are told besides of a page that is shared by identity.
+PRIVATE: Final[Fields] = (("Cache-Control", "private"),)
 #: It never matches, whatever a request says (RFC 9110 §12.5.5).
 VARIES: Final[Fields] = (("Vary", "*"),)
 
@@ -33,7 +39,8 @@ def passing_fields(head: ResponseHead, rule: Rule, request: Request) -> Fields:
     if rule.compress and codings.worth_coding(head, None):
         kept = codings.varied(kept)
     ours = added(head, rule)
-    return kept + ours + (VARIES if ours and navigates(request.fields) else ())
+    varies = NO_CACHE[0] in ours and navigates(request.fields)
+    return kept + ours + (VARIES if varies else ())
 
 
 def navigates(fields: RequestFields) -> bool:
@@ -56,9 +63,16 @@ def not_cached() -> Answer:
 
 def added(head: ResponseHead, rule: Rule) -> Fields:
     """What the application did not say of caching, and clients should know."""
-    if rule.namespaces and not head.has("cache-control") and not head.has("expires"):
-        return NO_CACHE
-    return ()
+    silent = not head.has(CACHE_CONTROL) and not head.has("expires")
+    asks = NO_CACHE if rule.namespaces and silent else ()
+    return asks + (PRIVATE if rule.identities and not _decided(head) else ())
+
+
+def _decided(head: ResponseHead) -> bool:
+    """Whether the application says itself if shared caches may keep the response."""
+    words = Said(directives(head.get(CACHE_CONTROL)), CACHE_CONTROL)
+    allowed = words.bare("public") or words.seconds("s-maxage") is not None
+    return allowed or words.private or "no-store" in words
 
 
 def page_fields(head: ResponseHead, body: bytes, rule: Rule) -> Fields:

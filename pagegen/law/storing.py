@@ -6,19 +6,22 @@ A page needs all of these; the first that fails is its refusal:
 2. The field that governs says neither ``no-store`` (unless ``must-understand`` lifts it) nor
    ``private`` of the whole response.
 3. It is not one visitor's: by credentials that the handler saw, or a cookie that it sets.
-4. What it varies by is in the key, or can select among variants.
-5. It is whole, as far as its head tells.
+4. What it varies by is in the key, or can select among variants; and it hands back nothing else
+   of a request where browsers act on it.
+5. It is whole and well-formed, as far as its head tells.
 6. It is of use later: fresh for a while, allowed to be stale, or fit to be validated.
 7. It can be forgotten by all the groups that it names (RFC 9875).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
-from ..fields import content_length, entity_tag, http_date, strings, tokens
+from ..fields import TOKEN, content_length, entity_tag, http_date, strings, tokens
 from ..messages import OF_CONNECTION, Fields, ResponseHead
 from ..rules import Rule
 from ..steering import PERSONAL
@@ -38,10 +41,13 @@ class Refusal(StrEnum):
     PERSONAL = "personal"
     SET_COOKIE = "set-cookie"
     VARY = "vary"
+    REFLECTS = "reflects"
     NO_LIFETIME = "no-lifetime"
     PARTIAL = "partial"
     MALFORMED = "malformed"
     TOO_LARGE = "too-large"
+    HEAD_TOO_LARGE = "head-too-large"
+    CROWDED = "crowded"
     INCOMPLETE = "incomplete"
     LENGTH = "length"
     GROUPS = "groups"
@@ -69,8 +75,18 @@ HOP_BY_HOP: Final = OF_CONNECTION | {
 }
 #: Fields of a response that end at this cache.
 ENDING_HERE: Final = HOP_BY_HOP | {OWN}
+#: Bytes of a head, each field counted with 32 more as RFC 9113 §6.5.2 does. (Squid refuses replies
+#: over 64 kB of header, Varnish over 32 kB.)
+MAX_HEAD: Final = 65_536
+_FIELD_OVERHEAD: Final = 32
+#: Text that no recipient reads as two lines or cuts short (RFC 9110 §5.5).
+_TEXT: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+#: What browsers take for a cookie, or did once (RFC 2965 §3.2.2).
+_COOKIES: Final = frozenset(("set-cookie", "set-cookie2"))
 #: Fields of one moment or one client: made anew for each response, kept elsewhere, or nobody's.
-_OURS: Final = frozenset(("age", "content-length", "date", "set-cookie"))
+#: ``Authentication-Info`` is about the client's credentials (RFC 9110 §11.6.3).
+_OURS: Final = frozenset(("age", "authentication-info", "content-length", "date", *_COOKIES))
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def refusal(
@@ -80,20 +96,23 @@ def refusal(
     namespaces: Collection[str],
     now: float,
     credentials: Collection[str] = frozenset(),
+    seen: Mapping[str, str] = _NOTHING,
 ) -> Refusal | None:
     """Why this head forbids storing, None when it does not (§3).
 
     ``keyed``: names of the request fields in the key.  ``namespaces``: those of the page; a
     response that names further groups (RFC 9875) could not be forgotten by them.  ``now``: when the
     head came, in seconds since the epoch.  ``credentials``: the request's fields that tell of a
-    person and that the key does not hold, where the handler saw them.
+    person and that the key does not hold, where the handler saw them.  ``seen``: all the request's
+    fields that it saw, names in lower case.
     """
     words = said(head)
     return (
         _by_status(head.status, rule)
+        or _by_form(head)
         or _by_directive(head.status, words)
         or _by_visitor(head, rule, words, credentials)
-        or _by_variance(head, rule, keyed)
+        or _by_variance(head, rule, keyed, seen)
         or _by_wholeness(head)
         or _by_lifetime(head, rule, words, now)
         or _by_groups(head, rule, namespaces)
@@ -102,6 +121,20 @@ def refusal(
 
 def _by_status(status: int, rule: Rule) -> Refusal | None:
     return None if rule.stores(status) and status not in NEVER_STORED else Refusal.STATUS
+
+
+def _by_form(head: ResponseHead) -> Refusal | None:
+    """What a server would read or write as something else than it is here is planted in no store:
+    a name with a blank behind it, a line break in a value, text that has no bytes.
+    """
+    size = len(head.reason)
+    for name, value in head.fields:
+        size += len(name) + len(value) + _FIELD_OVERHEAD
+        if not TOKEN.fullmatch(name) or not _TEXT.fullmatch(value):
+            return Refusal.MALFORMED
+    if not _TEXT.fullmatch(head.reason):
+        return Refusal.MALFORMED
+    return Refusal.HEAD_TOO_LARGE if size > MAX_HEAD else None
 
 
 def _by_directive(status: int, words: Said) -> Refusal | None:
@@ -126,18 +159,29 @@ def _by_visitor(
         return Refusal.COOKIE
     if not shared and not PERSONAL.intersection(credentials).issubset(tokens(head.get("vary"))):
         return Refusal.PERSONAL
-    refused = rule.set_cookie == "refuse" and head.has("set-cookie")
-    return Refusal.SET_COOKIE if refused else None
+    # What empties a visitor's browser is about that visitor, whatever becomes of cookies.
+    refused = rule.set_cookie == "refuse" and any(map(head.has, _COOKIES))
+    return Refusal.SET_COOKIE if refused or head.has("clear-site-data") else None
 
 
-def _by_variance(head: ResponseHead, rule: Rule, keyed: Collection[str]) -> Refusal | None:
+def _by_variance(
+    head: ResponseHead, rule: Rule, keyed: Collection[str], seen: Mapping[str, str]
+) -> Refusal | None:
     covered = vary.selectable(head) if rule.open else vary.uncovered(head, keyed) is None
-    return None if covered else Refusal.VARY
+    if not covered:
+        return Refusal.VARY
+    # Of its own: what somebody had handed back says nothing of the page that is stored.
+    return Refusal.REFLECTS if vary.reflects(head, keyed, seen) else None
 
 
 def _by_wholeness(head: ResponseHead) -> Refusal | None:
     if head.has("content-range"):
         return Refusal.PARTIAL
+    if head.has("transfer-encoding") and (
+        tokens(head.get("transfer-encoding")) != ("chunked",) or head.has("content-length")
+    ):
+        # Bytes in a coding that is taken off with its field, or of two lengths (RFC 9112 §6.3).
+        return Refusal.MALFORMED
     return Refusal.MALFORMED if content_length(head.lines("content-length")) == -1 else None
 
 

@@ -6,12 +6,13 @@
 4. Two values match when their normal forms are equal (:func:`normalised`). What a normal form
    drops is what the field's specification calls meaningless; in doubt it drops nothing, which
    costs a miss.
+5. A response that hands back a field, where that does most harm, varies by it (:func:`reflects`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -27,6 +28,16 @@ MAX_SELECTING: Final = 16
 MAX_NORMALISED: Final = 1024
 #: Normal forms remembered. Browsers of one language and version all send the same values.
 REMEMBERED: Final = 1024
+
+#: Fields by which a response sends browsers elsewhere, or opens itself to another site's scripts.
+_LEADING: Final = (
+    "location", "content-location", "refresh", "link", "access-control-allow-origin",
+)  # fmt: skip
+#: Part of every value that names a place; so "document" or "en" in a path is none that was handed
+#: back.
+_PLACE: Final = re.compile(r"[/.:]")
+#: Characters of the shortest value that is looked for: "a.bc".
+_SHORTEST: Final = 4
 
 _TOKEN: Final = TOKEN.pattern
 _LIST: Final = re.compile(rf"[ \t]*({_TOKEN})")
@@ -77,6 +88,29 @@ def selecting(head: ResponseHead, keyed: Collection[str] = ()) -> tuple[str, ...
         return None
     names = named.difference(keyed)
     return tuple(sorted(names)) if len(names) <= MAX_SELECTING else None
+
+
+def reflects(head: ResponseHead, keyed: Collection[str], seen: Mapping[str, str]) -> bool:
+    """Whether a response depends on a field that the handler saw, and neither key nor ``Vary`` has.
+
+    It does where a place that such a field names stands in one of the ``_LEADING`` fields: a
+    ``Referer`` in ``Location``, an ``Origin`` in ``Access-Control-Allow-Origin``. Stored, it would
+    lead everybody where one visitor said. So it does where it is coded and says not for whom. What
+    else a handler makes of what it sees shows nowhere.
+    """
+    named = frozenset((*tokens(head.get("vary")), *keyed))
+    if head.has("content-encoding") and "accept-encoding" in seen.keys() - named:
+        return True
+    leading = [line for name in _LEADING for line in head.lines(name)]
+    return bool(leading) and any(
+        _stands_in(value, leading) for name, value in seen.items() if name not in named
+    )
+
+
+def _stands_in(value: str, lines: list[str]) -> bool:
+    if len(value) < _SHORTEST or not (value == "null" or _PLACE.search(value)):
+        return False
+    return any(value in line for line in lines)
 
 
 def selectable(head: ResponseHead) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import Capabilities, Leases, Reading, Store
 from .codec import Codec
+from .keyring import Keyring
 from .memory import MemoryStore
 from .near import NearStore
 from .opening import open_store
@@ -11,6 +12,7 @@ from .opening import open_store
 __all__ = [
     "Capabilities",
     "Codec",
+    "Keyring",
     "Leases",
     "MemoryStore",
     "NearStore",

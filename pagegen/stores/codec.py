@@ -4,7 +4,8 @@ Format 2, little-endian, no padding::
 
     PGN         magic
     2           number of the format: another number is unreadable, that is, a miss
-    C or K      what the check is: CRC-32 (4 bytes), or BLAKE2b keyed with the site key (16 bytes)
+    C, K or E   what comes next: CRC-32 (4 bytes), BLAKE2b keyed with the site key (16 bytes), or
+                all the rest encrypted (see sealing.py)
     check       of all bytes that follow
     head        times, status, counts and lengths (see _HEAD)
     key         the whole key
@@ -15,6 +16,8 @@ Format 2, little-endian, no padding::
 
 A reader with a site key takes K alone and one without takes C alone, so nobody who lacks the key
 can plant a page. The CRC finds every flipped bit and every cut; it is no protection against people.
+Where pages are to be encrypted it takes those as E alone, and the others as K alone: nobody turns
+encryption off by storing a page in clear.
 What each front sends is made from ``text`` when it is asked for.
 """
 
@@ -22,14 +25,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
+from hmac import compare_digest
+from importlib import import_module
 from math import isfinite
 from struct import Struct
 from typing import Any, Final
 from zlib import crc32
 
+from ..errors import ConfigError
+from ..keys import personal
 from ..law.validation import not_modified_fields
 from ..messages import Codings, StoredResponse, wire_form
-from .names import derive
+from .keyring import Keyring
+from .names import derive_all
 
 MAGIC: Final = b"PGN"
 FORMAT: Final = 2
@@ -45,98 +53,157 @@ _BEFORE: Final = 4
 
 
 class Codec:
-    """Encodes and decodes the pages of one site. Immutable; thread-safe."""
+    """Encodes and decodes the pages of one site. Immutable; thread-safe.
 
-    def __init__(self, site_key: str = "") -> None:
-        self._key = derive(site_key, b"pagegen page")
-        self._start = MAGIC + bytes((FORMAT,)) + (b"K" if self._key else b"C")
-        self._check: Callable[[Any], bytes] = self._keyed if self._key else _plain
-        self._after = len(self._start) + (_KEYED_BYTES if self._key else _CRC.size)
+    ``keys``: a keyring, or the only site key. Raises ``ConfigError`` where that wants pages
+    encrypted and ``cryptography`` is missing.
+    """
 
-    def encode(self, page: StoredResponse) -> bytes:
-        """The bytes of a page; raises ``ValueError`` for one that has no such form."""
-        raw = _text(page)
-        sizes = bytes(map(len, page.generation))
-        tokens = b"".join(page.generation)
-        modified = page.last_modified
-        try:
-            head = _HEAD.pack(
-                page.stored_at,
-                page.initial_age,
-                page.fresh_until,
-                page.render_seconds,
-                page.stale_while_revalidate,
-                page.stale_if_error,
-                page.stale_if_unreachable,
-                float("nan") if modified is None else modified,
-                page.status,
-                page.etag is not None,
-                page.own_fields,
-                len(page.namespaces),
-                len(sizes),
-                len(page.fields),
-                len(page.codings),
-                len(page.key),
-                len(tokens),
-                len(raw),
-            )
-        except Exception as error:
-            raise ValueError(f"this page has no stored form: {error}") from None
-        bodies = [body for _, body in page.codings]
-        rest = b"".join((head, page.key, sizes, tokens, raw, *bodies, page.body))
-        return b"".join((self._start, self._check(rest), rest))
+    def __init__(self, keys: str | Keyring = "") -> None:
+        ring = Keyring.of(keys)
+        self._keys = derive_all(ring.secrets, b"pagegen page")
+        self._start = _start(b"K" if self._keys else b"C")
+        self._after = len(self._start) + (_KEYED_BYTES if self._keys else _CRC.size)
+        self._all = ring.encrypt == "all"
+        self._sealer: Any = sealing().Sealer(ring.secrets) if ring.encrypt else None
 
-    def decode(self, stored: bytes | memoryview) -> StoredResponse | None:
-        """The page in these bytes; None when they are not whole, not ours or of another format.
+    def encode(self, page: StoredResponse, place: bytes = b"") -> bytes:
+        """The bytes of a page, to be stored under the name ``place``; raises ``ValueError`` for one
+        that has no such form.
+        """
+        rest = _form(page)
+        if self._sealer is not None and self._seals(page.key):
+            sealed: bytes = self._sealer.seal(rest, _SEALED + place)
+            return _SEALED + sealed
+        check = _keyed(rest, self._keys[0]) if self._keys else _plain(rest)
+        return b"".join((self._start, check, rest))
 
-        Never raises. Copies the body once and keeps nothing of ``stored``.
+    def decode(self, stored: bytes | memoryview, place: bytes = b"") -> StoredResponse | None:
+        """The page in these bytes; None when they are not whole, not ours or of another format, or
+        were encrypted under another name than ``place``.
+
+        Never raises. Copies the body once (twice where it is encrypted) and keeps nothing of
+        ``stored``.
         """
         try:
-            return self._decode(memoryview(stored))
+            return self._decode(memoryview(stored), place)
         except Exception:
             # What the check let through and is no page all the same: nobody's page.
             return None
 
-    def _decode(self, view: memoryview) -> StoredResponse | None:
-        start, after = len(self._start), self._after
-        rest = view[after:]
-        if view[:start] != self._start or view[start:after] != self._check(rest):
+    def _decode(self, view: memoryview, place: bytes) -> StoredResponse | None:
+        sealer, sealed = self._sealer, False
+        if view[: len(self._start)] == self._start:
+            rest = view[self._after :]
+            if not self._good(view[len(self._start) : self._after], rest):
+                return None
+        elif sealer is not None and view[: len(_SEALED)] == _SEALED:
+            opened = sealer.open(view[len(_SEALED) :], _SEALED + place)
+            if opened is None:
+                return None
+            rest, sealed = memoryview(opened), True
+        else:
             return None
-        (stored_at, age, until, render, behind, error, unreachable, modified, status, tagged,
-         own, namespaces, tokens, fields, codings, key_size, tokens_size,
-         text_size) = _HEAD.unpack_from(rest)  # fmt: skip
-        if not isfinite(stored_at + age + until + render + behind + error + unreachable):
+        page = _page(rest)
+        if page is not None and sealer is not None and sealed != self._seals(page.key):
             return None
-        at = _HEAD.size
-        page = _Decoded.__new__(_Decoded)
-        page.key = bytes(rest[at : at + key_size])
-        at += key_size
-        sizes = bytes(rest[at : at + tokens])
-        at += tokens
-        page.generation = _cut(bytes(rest[at : at + tokens_size]), sizes)
-        at += tokens_size
-        text = bytes(rest[at : at + text_size])
-        lines = text.decode("latin-1").split("\n")
-        at += text_size
-        if len(lines) != _BEFORE + codings + namespaces + 2 * fields or at > len(rest):
-            return None
-        page.codings, at = _codings(lines[_BEFORE : _BEFORE + codings], rest, at)
-        page.body = bytes(rest[at:])
-        page.text, page.lines = text, lines
-        page.status, page.status_line = status, lines[0]
-        page.etag = lines[1] if tagged else None
-        page.date, page.control = lines[2], lines[3]
-        first = _BEFORE + codings
-        page.namespaces = tuple(lines[first : first + namespaces])
-        page.last_modified = None if modified != modified else modified
-        page.stored_at, page.initial_age, page.fresh_until = stored_at, age, until
-        page.render_seconds, page.own_fields = render, own
-        page.stale_while_revalidate, page.stale_if_error = behind, error
-        page.stale_if_unreachable = unreachable
         return page
 
-    def _keyed(self, rest: bytes | memoryview) -> bytes:
-        return blake2b(rest, digest_size=_KEYED_BYTES, key=self._key).digest()
+    def _good(self, check: memoryview, rest: memoryview) -> bool:
+        if not self._keys:
+            return check == _plain(rest)
+        return any(compare_digest(check, _keyed(rest, key)) for key in self._keys)
+
+    def _seals(self, key: bytes) -> bool:
+        return self._all or personal(key)
+
+
+def sealing() -> Any:
+    """The module that encrypts; raises ``ConfigError`` where its library is missing."""
+    try:
+        return import_module(".sealing", __package__)
+    except ImportError as error:
+        raise ConfigError(
+            f"needs a library that is not installed ({error})",
+            "Run: pip install 'pagegen-middleware[encryption]'",
+            field="encrypt",
+        ) from error
+
+
+def _start(kind: bytes) -> bytes:
+    return MAGIC + bytes((FORMAT,)) + kind
+
+
+_SEALED: Final = _start(b"E")
+
+
+def _form(page: StoredResponse) -> bytes:
+    """What stands behind the check; raises ``ValueError`` for a page that has no such form."""
+    raw = _text(page)
+    sizes = bytes(map(len, page.generation))
+    tokens = b"".join(page.generation)
+    modified = page.last_modified
+    try:
+        head = _HEAD.pack(
+            page.stored_at,
+            page.initial_age,
+            page.fresh_until,
+            page.render_seconds,
+            page.stale_while_revalidate,
+            page.stale_if_error,
+            page.stale_if_unreachable,
+            float("nan") if modified is None else modified,
+            page.status,
+            page.etag is not None,
+            page.own_fields,
+            len(page.namespaces),
+            len(sizes),
+            len(page.fields),
+            len(page.codings),
+            len(page.key),
+            len(tokens),
+            len(raw),
+        )
+    except Exception as error:
+        raise ValueError(f"this page has no stored form: {error}") from None
+    bodies = [body for _, body in page.codings]
+    return b"".join((head, page.key, sizes, tokens, raw, *bodies, page.body))
+
+
+def _page(rest: memoryview) -> StoredResponse | None:
+    """The page in bytes that are whole; raises anything for what is none."""
+    (stored_at, age, until, render, behind, error, unreachable, modified, status, tagged,
+     own, namespaces, tokens, fields, codings, key_size, tokens_size,
+     text_size) = _HEAD.unpack_from(rest)  # fmt: skip
+    if not isfinite(stored_at + age + until + render + behind + error + unreachable):
+        return None
+    at = _HEAD.size
+    page = _Decoded.__new__(_Decoded)
+    page.key = bytes(rest[at : at + key_size])
+    at += key_size
+    sizes = bytes(rest[at : at + tokens])
+    at += tokens
+    page.generation = _cut(bytes(rest[at : at + tokens_size]), sizes)
+    at += tokens_size
+    text = bytes(rest[at : at + text_size])
+    lines = text.decode("latin-1").split("\n")
+    at += text_size
+    if len(lines) != _BEFORE + codings + namespaces + 2 * fields or at > len(rest):
+        return None
+    page.codings, at = _codings(lines[_BEFORE : _BEFORE + codings], rest, at)
+    page.body = bytes(rest[at:])
+    page.text, page.lines = text, lines
+    page.status, page.status_line = status, lines[0]
+    page.etag = lines[1] if tagged else None
+    page.date, page.control = lines[2], lines[3]
+    first = _BEFORE + codings
+    page.namespaces = tuple(lines[first : first + namespaces])
+    page.last_modified = None if modified != modified else modified
+    page.stored_at, page.initial_age, page.fresh_until = stored_at, age, until
+    page.render_seconds, page.own_fields = render, own
+    page.stale_while_revalidate, page.stale_if_error = behind, error
+    page.stale_if_unreachable = unreachable
+    return page
 
 
 def _text(page: StoredResponse) -> bytes:
@@ -154,6 +221,10 @@ def _text(page: StoredResponse) -> bytes:
 
 def _plain(rest: bytes | memoryview) -> bytes:
     return _CRC.pack(crc32(rest))
+
+
+def _keyed(rest: bytes | memoryview, key: bytes) -> bytes:
+    return blake2b(rest, digest_size=_KEYED_BYTES, key=key).digest()
 
 
 def _cut(joined: bytes, sizes: bytes) -> tuple[bytes, ...]:

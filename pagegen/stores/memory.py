@@ -21,8 +21,8 @@ from .s3fifo import S3Fifo
 DEFAULT_SIZE: Final = 64 * 2**20
 #: Share of the size that tokens have for themselves.
 TOKEN_SHARE: Final = 0.125
-#: Measured: dictionary slot, queue slot, entry, tuple, float and the token's object, about 310, and
-#: nearly as much again for the name's ghost once it has been evicted.
+#: Measured: dictionary slot, queue slot, entry, tuple, float and the token's object, and what is
+#: left of as many names that were evicted.
 _TOKEN_OVERHEAD: Final = 564
 #: Leases at one time; over it they are lost at once, which costs a page rendered twice.
 MAX_LEASES: Final = 10_000
@@ -70,7 +70,7 @@ class MemoryStore:
         found = {}
         for name, token in tokens.items():
             self._tokens.add(name, token, len(name) + len(token) + _TOKEN_OVERHEAD, now + ttl, now)
-            kept = self._tokens.get(name, now)
+            kept = self._tokens.peek(name, now)
             if kept is None:
                 raise StoreError(f"the budget has no room for a token ({name!r})")
             found[name] = kept

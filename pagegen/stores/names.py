@@ -6,16 +6,20 @@
     pg1:SITE:t:DIGEST    a token         SLOT   20 bytes, DIGEST 18 bytes of the namespace's
     pg1:SITE:l:SLOT      a lease         each in base64url without padding
 
-At most 50 ASCII bytes without spaces, which every store takes as a key. With a site key all digests
-are keyed: a tenant of the store who does not have it cannot tell which namespace a token belongs
-to. Two namespaces whose digests meet would only be forgotten together.
+At most 50 ASCII bytes without spaces, which every store takes as a key. With a key for names all
+digests are keyed, that of the slot once more: a tenant of the store who does not have it cannot
+tell which namespace a token belongs to, nor whether the page of a URL and a person that it guesses
+is there. Two namespaces whose digests meet would only be forgotten together.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
+
+from .keyring import Keyring
 
 #: Names that are remembered; when they are so many, the memory starts anew.
 MAX_REMEMBERED: Final = 16_384
@@ -31,22 +35,28 @@ def derive(site_key: str, purpose: bytes) -> bytes:
     return blake2b(secret, digest_size=KEY_BYTES, person=purpose).digest()
 
 
-class Names:
-    """Names of one site. Thread-safe."""
+def derive_all(site_keys: str | Sequence[str], purpose: bytes) -> list[bytes]:
+    """A key for one purpose from each of these site keys, or from the only one."""
+    given = (site_keys,) if isinstance(site_keys, str) else site_keys
+    return [derive(site_key, purpose) for site_key in given if site_key]
 
-    def __init__(self, site: str, site_key: str = "") -> None:
-        self._key = derive(site_key, b"pagegen names")
+
+class Names:
+    """Names of one site. Thread-safe. ``keys``: a keyring, or the only site key."""
+
+    def __init__(self, site: str, keys: str | Keyring = "") -> None:
+        self._key = derive(Keyring.of(keys).naming, b"pagegen names")
         name = site.encode("utf-8", "surrogatepass")
         self.prefix: bytes = b"pg1:%b:" % _text(self._digest(name, 9))
         self._tokens: dict[str, bytes] = {}
 
     def page(self, slot: bytes) -> bytes:
         """Where the page of this slot is."""
-        return b"%bp:%b" % (self.prefix, _text(slot))
+        return b"%bp:%b" % (self.prefix, self._place(slot))
 
     def lease(self, slot: bytes) -> bytes:
         """Where the lease of this slot is."""
-        return b"%bl:%b" % (self.prefix, _text(slot))
+        return b"%bl:%b" % (self.prefix, self._place(slot))
 
     def token(self, namespace: str) -> bytes:
         """Where the token of this namespace is."""
@@ -58,6 +68,9 @@ class Names:
                 self._tokens = {}
             self._tokens[namespace] = known
         return known
+
+    def _place(self, slot: bytes) -> bytes:
+        return _text(self._digest(slot, len(slot)) if self._key else slot)
 
     def _digest(self, name: bytes, size: int) -> bytes:
         return blake2b(name, digest_size=size, key=self._key).digest()

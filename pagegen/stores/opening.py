@@ -5,7 +5,6 @@ The library of a store is imported when its URL is opened, and not before.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from importlib import import_module
 from inspect import iscoroutine
@@ -15,14 +14,17 @@ from typing import Any, Final, cast
 
 from ..config import Settings
 from ..errors import ConfigError
+from ..logs import cause, logger
 from ..stepping import SuspendedError, step
 from ..units import SIZE_REMEDY, parse_size
 from .base import Capabilities, Leases, Store
+from .codec import sealing
+from .keyring import Keyring
 from .memory import DEFAULT_SIZE, MemoryStore
 from .near import NearStore
 from .options import Options, shown
 
-log = logging.getLogger("pagegen.stores")
+log = logger("pagegen.stores")
 
 #: By scheme: module below this package, its class, and the extra that brings what it needs.
 _KINDS: Final = {
@@ -49,10 +51,19 @@ def open_store(
 ) -> Store:
     """The store that settings name, or ``store`` with what they put in front of it.
 
-    Relative paths start at ``directory``. Raises ``ConfigError`` (fields ``store`` and ``near``).
+    Relative paths start at ``directory``. Raises ``ConfigError`` (fields ``store``, ``near`` and
+    ``encrypt``).
     """
+    if settings.encrypt:
+        sealing()
     opened = store if store is not None else _open(settings, directory or Path(), now)
     check(opened)
+    if settings.encrypt and store is not None and store.capabilities.shared:
+        raise ConfigError(
+            "cannot be told to a store that is built already",
+            "Give it to the store itself: site_key=Keyring(…, encrypt=…), and leave it out here",
+            field="encrypt",
+        )
     if not settings.near_size:
         return opened
     if not opened.capabilities.shared:
@@ -90,8 +101,9 @@ def _open(settings: Settings, directory: Path, now: Callable[[], float]) -> Stor
             f"Run: pip install 'pagegen-middleware[{extra}]'",
             field="store",
         ) from error
+    keys = Keyring(settings.secrets, settings.naming, settings.encrypt)
     opened = kind.from_url(
-        settings.store, site=settings.site, site_key=settings.secret, directory=directory, now=now
+        settings.store, site=settings.site, site_key=keys, directory=directory, now=now
     )
     return cast("Store", opened)
 
@@ -144,9 +156,8 @@ def check(store: Store) -> None:
         ) from None
     except Exception as error:
         log.warning(
-            "the store does not answer (%s: %s): requests go to the application until it does",
-            type(error).__name__,
-            error,
+            "the store does not answer (%s): requests go to the application until it does",
+            cause(error),
         )
         return
     if not answered:

@@ -13,7 +13,6 @@ cache and application while you develop and test, and reports such pages::
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +25,9 @@ from ..cache import PageCache
 from ..exchange import Exchange
 from ..exchange import current as current_exchange
 from ..fields import strings
+from ..logs import logger
 
-log = logging.getLogger("pagegen.testing.reads")
+log = logger("pagegen.testing.reads")
 
 #: Rows of one class that are looked at for one page, and findings that are kept.
 MAX_ROWS: Final = 10_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from ..collecting import Collection
@@ -10,6 +10,7 @@ from ..engine import Engine
 from ..exchange import Exchange, handling
 from ..law.storing import Refusal, declared_length, end_to_end
 from ..law.validation import unchanged, without_content
+from ..logs import logger
 from ..messages import Fields, Request, ResponseHead
 from ..status import Manner
 from ..stepping import step
@@ -17,7 +18,7 @@ from ..verdicts import Admitted, Course, Refused, Ticket
 from .responses import read_head, send_hit, send_page
 from .types import Environ, ExcInfo, StartResponse, Write, WSGIApp
 
-log = logging.getLogger("pagegen.wsgi")
+log = logger("pagegen.wsgi")
 
 
 class Collector:
@@ -45,10 +46,13 @@ class Collector:
         self._exchange = Exchange(engine.realm, ticket.plan.slot, ticket.plan.namespaces)
         self._head: ResponseHead | None = None
         self._status_line = ""
-        self._collection: Collection | None = Collection(ticket.plan.rule.body_limit)
+        self._collection: Collection | None = engine.collection(ticket)
         self._declared: int | None = None
         self._taken = 0
         self._begun = False
+        #: Whether an exception was handled when the head came, and whether one came later.
+        self._handling = False
+        self._cut_short = False
         #: Whether the head left as a 304 in place of a response that is not stored.
         self._unchanged = False
         #: By the head; None until there is one, or while it may be replaced yet.
@@ -96,6 +100,8 @@ class Collector:
     ) -> Write:
         """The ``start_response`` of the application."""
         if self._begun:
+            # What a server makes of that, and the application of it, is no whole page.
+            self._cut_short = True
             try:
                 return self._start_response(
                     status_line, headers, *((exc_info,) if exc_info else ())
@@ -103,12 +109,18 @@ class Collector:
             finally:
                 exc_info = None
         if self._head is not None and not exc_info:
+            self._cut_short = True
             raise AssertionError("start_response() was called again without exc_info")
         if exc_info and exc_info[1] is not None and self._collection and self._collection.begun:
             # A server would have sent the head with the first piece, which is only held here.
+            self._cut_short = True
             raise exc_info[1].with_traceback(exc_info[2])
         self._status_line, self._head = status_line, read_head(status_line, headers)
         self._course = None
+        error = sys.exception()
+        self._handling = isinstance(error, Exception)
+        # What ends a thread (``SystemExit``, a timeout of gevent) is answered with no page.
+        self._cut_short |= error is not None and not self._handling
         return self.write
 
     def _judge(self) -> None:
@@ -127,10 +139,18 @@ class Collector:
             self._give_up(course)
 
     def write(self, data: bytes) -> None:
-        """The ``write`` callable that ``start_response`` returns."""
-        piece = self._take(data)
-        if piece is not None and self._server_write is not None:
-            self._server_write(piece)
+        """The ``write`` callable that ``start_response`` returns.
+
+        An application may take a failure in it for the end of its page, and end as if all was well.
+        """
+        self._cut_short |= sys.exception() is not None and not self._handling
+        try:
+            piece = self._take(data)
+            if piece is not None and self._server_write is not None:
+                self._server_write(piece)
+        except BaseException:
+            self._cut_short = True
+            raise
 
     def _take(self, data: bytes) -> bytes | None:
         """Collect a piece; returns what is to be sent now, None to hold it."""
@@ -140,7 +160,8 @@ class Collector:
             return None
         if self._collection is None:
             return self._passing(data)
-        refusal = self._collection.take(data)
+        # A copy of what is no ``bytes``: applications fill their buffers anew.
+        refusal = Refusal.INCOMPLETE if self._cut_short else self._collection.take(bytes(data))
         if refusal is not None:
             held = self._collection.release()
             self._give_up(refusal)
@@ -234,6 +255,9 @@ class Collector:
         if self._course is Course.VALIDATE and self._head is not None:
             self._freshen(self._head)
             return
+        if self._cut_short and self._collection is not None:
+            self._ready.append(self._collection.release())
+            self._give_up(Refusal.INCOMPLETE)
         if self._collection is None or self._head is None:
             self._settle()
             return

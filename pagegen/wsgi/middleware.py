@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from time import monotonic
 from typing import Final, assert_never
 
 from ..cache import PageCache
+from ..logs import logger
 from ..messages import GivenFields, Request
 from ..status import Manner, Tell
 from ..stepping import step
@@ -22,7 +22,7 @@ from .responses import CONDITION_KEYS, send_hit, send_not_cached, server_dates
 from .types import Environ, StartResponse, Write, WSGIApp
 from .watcher import Watcher
 
-log = logging.getLogger("pagegen.wsgi")
+log = logger("pagegen.wsgi")
 
 #: Threads that refresh expired pages, and pages that may wait for one of them.
 REFRESHERS: Final = 4

@@ -5,19 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import quote
 
 from ..identification import reveal
 from ..messages import Request
-from ..views import View
+from ..views import View, authority
 from .types import Environ
 
 # What a handler may see of the environ although it is not keyed: it follows from the server or the
 # path, never from who asks.
 _KEPT: Final = (
-    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "SERVER_NAME", "SERVER_PORT", "SERVER_SOFTWARE",
-    "GATEWAY_INTERFACE", "wsgi.version", "wsgi.url_scheme", "wsgi.errors", "wsgi.multithread",
-    "wsgi.multiprocess", "wsgi.run_once", "wsgi.file_wrapper",
+    "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "SERVER_SOFTWARE", "GATEWAY_INTERFACE",
+    "wsgi.version", "wsgi.errors", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once",
+    "wsgi.file_wrapper",
 )  # fmt: skip
 # Where servers put the raw request target: uWSGI, mod_wsgi and Werkzeug the first, gunicorn the
 # second.
@@ -66,8 +65,6 @@ def read_request(environ: Environ) -> Request:
     raw: str | None = environ.get("REQUEST_URI", environ.get("RAW_URI"))
     if raw is not None:
         raw = raw.partition("?")[0]
-        if root:
-            raw = raw.removeprefix(root if raw.startswith(root) else quote(root))
     return Request(
         environ["REQUEST_METHOD"],
         environ.get("wsgi.url_scheme", "http"),
@@ -88,8 +85,12 @@ def _text(native: str) -> str:
 def view_environ(environ: Environ, view: View) -> Environ:
     """The environ as the handler of a cacheable request may see it."""
     seen: Environ = {key: environ[key] for key in _KEPT if key in environ}
+    scheme = seen["wsgi.url_scheme"] = environ.get("wsgi.url_scheme", "http")
     seen["SERVER_PROTOCOL"] = "HTTP/1.1"
     seen["REMOTE_ADDR"] = _NOBODY
+    # Which of its addresses a server was asked at is no part of the key, and some say the Host
+    # field's text here, as it came.
+    seen["SERVER_NAME"], seen["SERVER_PORT"] = authority(view.host, scheme)
     seen["QUERY_STRING"] = view.query
     seen["wsgi.input"] = io.BytesIO()
     seen["pagegen.identities"] = dict(view.identities)

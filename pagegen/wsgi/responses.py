@@ -75,4 +75,5 @@ def send_not_cached(start_response: StartResponse, request: Request) -> list[byt
 def read_head(status_line: str, headers: Iterable[tuple[str, str]]) -> ResponseHead:
     """The head of a response; a status that is none is 0."""
     code, _, reason = status_line.partition(" ")
-    return ResponseHead(int(code) if code.isdigit() else 0, tuple(headers), reason)
+    sure = len(code) == 3 and code.isascii() and code.isdigit()
+    return ResponseHead(int(code) if sure else 0, tuple(headers), reason)

@@ -263,7 +263,7 @@ def test_quoted_log_messages_are_the_codes_own() -> None:
     for row in _rows_of("Logs"):
         assert code(row[2])[0] in sources
         for logger in code(row[0]):
-            assert f'getLogger("{logger}")' in sources
+            assert f'logger("{logger}")' in sources
 
 
 def test_the_warning_of_a_second_process_is_the_codes_own() -> None:

@@ -18,42 +18,11 @@ from pagegen.messages import ResponseHead
 from pagegen.stepping import step
 from pagegen.testing import FakeClock
 from pagegen.verdicts import Admitted, Course, Forward, Refused, Wait
-from tests.engine.test_mutants_looking import (
-    GROUPS,
-    LONG,
-    OPEN,
-    PAGE,
-    Hooked,
-    Process,
-    asking,
-    fail,
-)
+from tests.engine.driving import GROUPS, LATE, LONG, OPEN, PAGE, Hooked, Process, asking, fail, mark
 
 GOOD = ResponseHead(200, (("Content-Type", "text/html"),))
 #: As old when it comes as it may be, and a second more; the application may be asked about it.
 OLD = (("Cache-Control", "max-age=60"), ("Age", "61"), ("ETag", '"a"'))
-LATE = ("Cache-Groups", '"late"')
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
-
-
-@pytest.fixture
-def process(clock: FakeClock, store: Hooked) -> Process:
-    return Process(clock, store)
-
-
-def mark(process: Process, forward: Forward) -> Mark | None:
-    """What other processes are told of this page."""
-    leasing, plan = process.state.leasing, forward.ticket.plan
-    return step(leasing.marked(process.store, plan, process.clock()))
 
 
 # Courses --------------------------------------------------------------------------------------

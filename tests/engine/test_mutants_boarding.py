@@ -12,26 +12,10 @@ from pagegen.law.storing import Refusal
 from pagegen.stepping import step
 from pagegen.testing import FakeClock
 from pagegen.verdicts import Admitted, Forward, Hit, Refused, Stale, Wait
-from tests.engine.test_mutants_looking import OPEN, PAGE, Hooked, Process, asking, fail
+from tests.engine.driving import KEY, OPEN, PAGE, SWR, Hooked, Process, asking, fail
 from tests.scenarios.test_early_refresh import always
 
-SWR = replace(PAGE, ttl=60, swr=60)
 COLD = {"cache_control": "no-cache"}
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
-
-
-@pytest.fixture
-def process(clock: FakeClock, store: Hooked) -> Process:
-    return Process(clock, store)
 
 
 def is_alone(verdict: object) -> bool:
@@ -117,7 +101,7 @@ def test_a_handler_gets_its_own_page_if_it_is_fresh_and_renews_it_not(
 
 
 def test_how_stale_a_softly_forgotten_page_is(clock: FakeClock, store: Hooked) -> None:
-    process = Process(clock, store, replace(SWR, soft=True), site_key="0123456789" * 4)
+    process = Process(clock, store, replace(SWR, soft=True), **KEY)
     process.stores()
     clock.advance(20)
     step(process.engine.invalidate(["page"], soft=True))

@@ -15,20 +15,9 @@ from pagegen.leasing import FIRST_PAUSE, GROWTH, LONGEST_PAUSE, Mark
 from pagegen.stepping import step
 from pagegen.testing import FakeClock
 from pagegen.verdicts import Forward, Hit, Stale, Wait
-from tests.engine.test_mutants_looking import (
-    GROUPS,
-    LONG,
-    OPEN,
-    PAGE,
-    Hooked,
-    Process,
-    asking,
-    fail,
-)
+from tests.engine.driving import GROUPS, LATE, LONG, OPEN, PAGE, SWR, Hooked, Process, asking, fail
 from tests.scenarios.test_collapse import until
 
-SWR = replace(PAGE, ttl=60, swr=60)
-LATE = ("Cache-Groups", '"late"')
 VARIES = [("Vary", "Accept-Language"), ("Cache-Control", "max-age=60")]
 
 
@@ -38,16 +27,6 @@ class CancelledError(BaseException):
 
 def cancel() -> None:
     raise CancelledError
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
 
 
 def two(clock: FakeClock, store: Hooked, *rules: object, **settings: object) -> list[Process]:

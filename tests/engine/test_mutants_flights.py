@@ -11,16 +11,11 @@ import pytest
 from pagegen import flights as flying
 from pagegen.flights import APART, OVERDUE, Flights, Outcome, Turn
 from pagegen.testing import FakeClock
+from tests.engine.driving import ELSEWHERE, HERE, THERE
 from tests.stores.test_memory import page
 
-HERE, THERE, ELSEWHERE = b"h" * 20, b"t" * 20, b"e" * 20
 OLD = (b"1" * 16,)
 PAGE = page()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def lead(flights: Flights, slot: bytes = HERE, *more: Any) -> flying.Flight:
@@ -147,6 +142,16 @@ def test_what_lands_is_counted_and_what_is_cancelled_is_not(clock: FakeClock) ->
     flights.land(lead(flights), PAGE)
     flights.cancel(lead(flights), Outcome.DECLINED)
     assert flights.landings == before + 2
+    assert flights.statistics()["flying"] == 0
+
+
+def test_who_was_taken_for_lost_may_land_behind_who_came_after_it(clock: FakeClock) -> None:
+    flights = Flights(9, clock)
+    lost = lead(flights)
+    clock.advance(OVERDUE)
+    flights.land(lead(flights), PAGE)
+    flights.land(lost, PAGE)
+    assert lost.result is PAGE
     assert flights.statistics()["flying"] == 0
 
 

@@ -21,22 +21,10 @@ from pagegen.testing import PATIENCE, FakeClock, environ
 from pagegen.verdicts import Invalidation
 from pagegen.wrote import MARGIN
 from pagegen.wsgi.requests import read_request
-from tests.engine.test_mutants_looking import PAGE, Hooked, Process, asking, fail
+from tests.engine.driving import KEY, PAGE, SOFT, Hooked, Process, asking, fail
 
-SOFT = replace(PAGE, soft=True, swr=60)
-KEY = {"site_key": "0123456789" * 4}
 WRITES = Invalidates(path="/page", namespaces=["page"], soft=True)
 DONE = ResponseHead(200, ())
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
 
 
 def forget(process: Process, *names: str, soft: bool = False) -> Invalidation:
@@ -182,12 +170,6 @@ def in_vain(process: Process, exchange: Exchange, *names: str) -> None:
     process.store.on["replace_tokens"] = fail  # type: ignore[attr-defined]
     with handling(exchange), pytest.raises(InvalidationError):
         forget(process, *names)
-
-
-@pytest.fixture
-def unpaid(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody pays in the background."""
-    monkeypatch.setattr(Owed, "_work", lambda self: None)
 
 
 @pytest.mark.usefixtures("unpaid")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,26 +15,21 @@ import pytest
 from pagegen import PageCache, Rule
 from pagegen import leasing as lending
 from pagegen.law.storing import Refusal
+from pagegen.law.tokens import RANDOM_BYTES
 from pagegen.leasing import LONGEST_PAUSE, Leasing, mark_place
 from pagegen.sources import Sources, mint
 from pagegen.stepping import step
 from pagegen.stores import MemoryStore
 from pagegen.testing import PATIENCE, FakeClock, Reply, Scenario, environ
 from pagegen.variants import Marking, marker
-from pagegen.verdicts import Forward, Wait
+from pagegen.verdicts import Forward, Ticket, Wait
 from pagegen.wsgi.requests import read_request
+from tests.engine.driving import ELSEWHERE, HERE, THERE
 from tests.scenarios.test_collapse import until
 from tests.scenarios.test_early_refresh import always, draws
 from tests.scenarios.test_early_refresh import early as renewed
 from tests.scenarios.test_leases import SharedStore, all_handle, renders
 from tests.unit.test_leasing import plan
-
-HERE, THERE, ELSEWHERE = b"h" * 20, b"t" * 20, b"e" * 20
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def in_another_thread(act: Callable[[], object]) -> None:
@@ -120,3 +116,16 @@ def test_who_has_lost_patience_twice_goes_alone_and_nobody_earlier(
     assert isinstance(last, Forward)
     # One that begins anew has others behind it.
     assert (last.ticket.flight is not None) is early
+
+
+def test_a_lease_that_is_let_go_is_given_back_by_a_thread_of_that_name() -> None:
+    store = SharedStore(FakeClock())
+    leasing = Leasing(store, mint)
+    first, second = (Ticket(plan(), plan(), (b"token",), 0.0, "uri-miss") for _ in range(2))
+    assert step(leasing.take(store, first, None))
+    assert not step(leasing.take(store, second, None))
+    assert first.lease is not None
+    assert len(first.lease.owner) == RANDOM_BYTES
+    leasing.let_go(first.lease)
+    until(lambda: step(leasing.take(store, second, None)))
+    assert any(thread.name.startswith("pagegen-leases") for thread in threading.enumerate())

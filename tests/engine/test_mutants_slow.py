@@ -13,28 +13,8 @@ from pagegen.exchange import Exchange, handling
 from pagegen.law.tokens import SKEW
 from pagegen.testing import FakeClock
 from pagegen.verdicts import Admitted, Bypass, Forward, Hit, Reason, Wait
-from tests.engine.test_mutants_looking import (
-    GROUPS,
-    LONG,
-    OPEN,
-    PAGE,
-    Hooked,
-    Process,
-    asking,
-    fail,
-)
+from tests.engine.driving import GROUPS, LONG, OPEN, PAGE, Hooked, Process, asking, fail
 from tests.scenarios.test_early_refresh import always
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
-
 
 # A store that is slow, or fails ---------------------------------------------------------------
 
@@ -88,8 +68,9 @@ def test_who_is_late_after_one_read_asks_for_nothing_more(
     [
         ("read", "add_tokens", PAGE),
         ("add_tokens", "read tokens", replace(PAGE, replica_lag=1)),
+        ("add_tokens", "read tokens", replace(PAGE, strict=True)),
     ],
-    ids=["nothing is minted", "no flag is read"],
+    ids=["nothing is minted", "no flag is read", "no mark is read"],
 )
 def test_who_is_late_renders_without_asking_further(
     clock: FakeClock, store: Hooked, slow: str, spared: str, rule: Rule

@@ -26,42 +26,25 @@ from pagegen.state import LARGE_FOR
 from pagegen.status import Tell
 from pagegen.stepping import step
 from pagegen.testing import PATIENCE, FakeClock
-from pagegen.verdicts import Bypass, Hit, Plan, Reason, Stale
-from tests.engine.test_mutants_looking import (
+from pagegen.verdicts import Bypass, Hit, Reason, Stale
+from tests.engine.driving import (
     GROUPS,
+    HERE,
+    KEY,
+    LATE,
     LONG,
     OPEN,
     PAGE,
+    SOFT,
+    THERE,
     Hooked,
     Process,
     asking,
     fail,
+    planned,
 )
 
-HERE, THERE = b"h" * 20, b"t" * 20
-LATE = ("Cache-Groups", '"late"')
 GERMAN = (("Vary", "Accept-Language"), ("Cache-Control", "max-age=100"))
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
-
-
-@pytest.fixture
-def process(clock: FakeClock, store: Hooked) -> Process:
-    return Process(clock, store)
-
-
-def planned(process: Process, **fields: str) -> Plan:
-    plan = process.state.planner.plan(asking(**fields))
-    assert isinstance(plan, Plan)
-    return plan
 
 
 # State ----------------------------------------------------------------------------------------
@@ -167,7 +150,7 @@ def test_another_process_is_asked_again_after_a_pause(process: Process, clock: F
 def test_each_site_says_all_to_those_alone_who_have_its_own_field(
     clock: FakeClock, store: Hooked
 ) -> None:
-    sites = [Process(clock, store, site=site, site_key="0123456789" * 4) for site in "ab"]
+    sites = [Process(clock, store, site=site, **KEY) for site in "ab"]
     name, value = sites[0].engine.debug_header(60)
     assert name.lower() == DEBUG_NAME
     request = asking(**{DEBUG_NAME: value})
@@ -183,8 +166,8 @@ def test_each_site_and_each_release_has_its_own_pages(
 
 
 def test_each_site_knows_its_own_writers(clock: FakeClock, store: Hooked) -> None:
-    rule = replace(PAGE, soft=True, swr=60)
-    a, b = (Process(clock, store, rule, site=s, site_key="0123456789" * 4) for s in "ab")
+    rule = SOFT
+    a, b = (Process(clock, store, rule, site=s, **KEY) for s in "ab")
     cookie, _ = a.state.wrote.cookie(clock(), secure=False)
     request = asking(cookie=cookie.partition(";")[0])
     assert [each.state.wrote.wrote(request, clock()) for each in (a, b)] == [True, False]

@@ -17,31 +17,11 @@ from pagegen.messages import ResponseHead, StoredResponse
 from pagegen.stepping import step
 from pagegen.testing import FakeClock
 from pagegen.verdicts import Admitted, Course, Forward, Refused, Stale
-from tests.engine.test_mutants_admitting import mark
-from tests.engine.test_mutants_looking import (
-    GROUPS,
-    LONG,
-    OPEN,
-    PAGE,
-    Hooked,
-    Process,
-    asking,
-    fail,
-)
+from tests.engine.driving import GROUPS, LONG, OPEN, PAGE, Hooked, Process, asking, fail, mark
 
 TAGGED = ("ETag", '"a"')
 SIE = replace(PAGE, ttl=60, sie=60)
 GOOD = ResponseHead(304, (TAGGED,))
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
 
 
 def expired(
@@ -227,8 +207,8 @@ def test_a_refusal_is_said_and_those_who_wait_try_again_or_go_alone(
     process = Process(clock, store)
     forward, follower = process.leads(), process.waits()
     assert step(process.engine.abandon(forward.ticket, refusal)) == Refused(refusal)
-    fleeting = {Refusal.FAILED, Refusal.INCOMPLETE, Refusal.SEQUENCE, Refusal.STORE}
-    failed = refusal in fleeting
+    fleeting = (Refusal.CROWDED, Refusal.FAILED, Refusal.INCOMPLETE, Refusal.SEQUENCE)
+    failed = refusal in (*fleeting, Refusal.STORE)
     assert follower.flight.result is (Outcome.FAILED if failed else Outcome.REFUSED)
     assert process.count(f"refused:{refusal}") == 1
     assert mark(process, forward) is (None if failed else Mark.REFUSED)

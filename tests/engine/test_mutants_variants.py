@@ -14,37 +14,7 @@ from pagegen.messages import GivenFields
 from pagegen.stepping import step
 from pagegen.testing import FakeClock
 from pagegen.variants import MAX_VARIANTS, Marking, marker, marking_of, values_of, variant
-from pagegen.verdicts import Plan
-from tests.engine.test_mutants_looking import (
-    OPEN,
-    Hooked,
-    Process,
-    asking,
-)
-
-HERE, THERE = b"h" * 20, b"t" * 20
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def store(clock: FakeClock) -> Hooked:
-    return Hooked(clock)
-
-
-@pytest.fixture
-def process(clock: FakeClock, store: Hooked) -> Process:
-    return Process(clock, store)
-
-
-def planned(process: Process, **fields: str) -> Plan:
-    plan = process.state.planner.plan(asking(**fields))
-    assert isinstance(plan, Plan)
-    return plan
-
+from tests.engine.driving import HERE, OPEN, THERE, Hooked, Process, planned
 
 # Variants -------------------------------------------------------------------------------------
 
@@ -93,12 +63,13 @@ def test_the_fields_that_a_resource_varies_by_may_change(process: Process) -> No
 def test_so_many_resources_are_remembered(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(varying, "MAX_LEARNED", 2)
-    variants, plan = process.state.variants, planned(process)
+    monkeypatch.setattr(varying, "LEARNED_BYTES", 2 * (640 + 61))
+    variants, plan = varying.Variants(), planned(process)
     plans = [replace(plan, slot=bytes([number]) * 20) for number in range(3)]
     for each in plans:
         variants.expect(each, ("a",))
-    assert [variants.marking(each) is not None for each in plans] == [False, False, True]
+    assert [variants.marking(each) is not None for each in plans] == [False, True, True]
+    assert variants.statistics()["bytes"] == 2 * (640 + 61)
 
 
 @pytest.mark.parametrize(("left", "again"), [(49.0, True), (50.0, True), (51.0, False)])

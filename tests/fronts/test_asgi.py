@@ -333,9 +333,11 @@ def test_only_what_the_lifespan_put_into_the_state_reaches_the_handler() -> None
     made = scope("GET", "/page")
     made["state"] = {**lifespan["state"], "user": "ada"}
     made["session"] = {"cart": 1}
-    made["extensions"] = {"http.response.push": {}, "tls": {"client_cert": "secret"}}
+    # Pushes are offered to clients of HTTP/2 alone.
+    offered = {"http.response.debug": {}, "http.response.push": {}}
+    made["extensions"] = {**offered, "tls": {"client_cert": "secret"}}
     asyncio.run(call_asgi(wrapped, made))
-    assert seen == [({"database": "pool"}, None, {"http.response.push": {}})]
+    assert seen == [({"database": "pool"}, None, {"http.response.debug": {}})]
 
 
 def test_mounted_applications_have_pages_of_their_own() -> None:

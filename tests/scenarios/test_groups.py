@@ -264,7 +264,7 @@ def test_an_owed_group_is_a_bypass(scenario: MakeScenario) -> None:
     stage.handler = grouped()
     stage.get("/list")
     store.deaf = True
-    with pytest.raises(Exception, match="item:9"):
+    with pytest.raises(Exception, match="item:…"):
         stage.cache.invalidate("item:9")
     assert stage.get("/list").trace == "bypass: owed"
 

@@ -270,8 +270,9 @@ def test_a_request_may_allow_it_for_itself(
 
 
 def test_a_stored_error_is_not_replaced_by_an_older_page(scenario: MakeScenario) -> None:
-    """An error that says how long it is good for is a page like any other."""
-    stage = over(scenario, 1, "max-age=60")
+    """An error that its rule stores is a page like any other."""
+    rule = Rule(path="/**", share="public", ttl={200: TTL, 503: 10}, query={"q": {"type": "str"}})
+    stage = over(scenario, 1, SIE, rule)
     stage.handler = lambda seen: reply("down", 503, cache_control="max-age=10")
     assert [(stage.get("/a").text, stage.get("/a").trace)] == [("down", "hit")]
 

@@ -19,7 +19,7 @@ import pytest
 from pagegen.errors import StoreError
 from pagegen.stepping import step
 from pagegen.stores.lmdb import LmdbStore, environment
-from pagegen.stores.lmdb.locks import WRITING
+from pagegen.stores.lmdb.locks import OPENING, WRITING
 from pagegen.testing import PATIENCE
 
 from .test_lmdb import PATIENT, _of_a_newer_format, body, page, slot, tokens
@@ -290,11 +290,32 @@ def test_places_of_killed_readers_are_given_back(store: LmdbStore, start: Start)
     assert {int(line.split()[0]) for line in mine} <= {os.getpid()}
 
 
-def test_sixty_killed_writers_leave_no_torn_page_and_others_go_on(
-    store: LmdbStore, start: Start
+def test_who_did_not_wait_for_a_read_waits_for_an_invalidation(
+    store: LmdbStore, start: Start, tmp_path: Path
 ) -> None:
+    step(store.add_tokens({"a": b"old"}, 60))
+    other = start().ready()
+    assert other.ask(f"store._environment._locks.take({OPENING}, 0.0)") == "True"
+    os.utime(tmp_path / "store" / "about")  # so that it must be opened anew
+    assert store._environment is not None and store._environment._generation is not None
+    store._environment._generation.seen = 0.0
+    with pytest.raises(StoreError, match="another process is opening"):
+        tokens(store, "a")
+    with pytest.raises(StoreError, match="a moment ago"):  # nor does the next one
+        tokens(store, "a")
+    assert other.ask(f"store._environment._locks.give({OPENING})") == "None"
+    step(store.replace_tokens({"a": b"new"}, 60))
+    assert tokens(store, "a") == (b"new",)
+
+
+def test_sixty_killed_writers_leave_no_torn_page_and_others_go_on(
+    start: Start, tmp_path: Path
+) -> None:
+    # Room for seconds of writing: while this process is kept from running in the middle of a read,
+    # nothing that it reads is overwritten, and writers whose map is full begin a new one.
+    store = LmdbStore(tmp_path / "store", "1GiB", timeout=PATIENT)
     rng = random.Random(5)
-    parent = start().ready()
+    parent = start(size="1GiB").ready()
     seen = wrote = 0
     for number in range(60):
         writer = int(parent.ask("fork_a_writer()"))
@@ -315,6 +336,7 @@ def test_sixty_killed_writers_leave_no_torn_page_and_others_go_on(
         step(store.release(slot(number % 50), b"p" * 16))
     assert wrote > 30
     assert seen > 1000
+    store.close()
 
 
 def _check_whole(store: LmdbStore) -> int:

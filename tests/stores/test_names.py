@@ -34,8 +34,8 @@ def test_names_are_those_that_other_versions_and_processes_use() -> None:
         b"pg1:i4CzJiPK9aYf:t:UynvEtLldWubZ29HuyGW01eD",
     )
     assert all_of(Names("default", "secret")) == (
-        b"pg1:inIYBLyKRxyu:p:AAECAwQFBgcICQoLDA0ODxAREhM",
-        b"pg1:inIYBLyKRxyu:l:AAECAwQFBgcICQoLDA0ODxAREhM",
+        b"pg1:inIYBLyKRxyu:p:Cp8eLBXmbbJPzaMstXJhKT6pqps",
+        b"pg1:inIYBLyKRxyu:l:Cp8eLBXmbbJPzaMstXJhKT6pqps",
         b"pg1:inIYBLyKRxyu:t:1B0HibZ4B9hUX8FkypHpXlQi",
     )
 

@@ -84,7 +84,7 @@ def test_a_value_of_another_secret_or_site_is_none(other: Debugger) -> None:
 
 def test_the_key_serves_nothing_else() -> None:
     keys = {derive(SECRET, purpose) for purpose in (b"pagegen page", b"pagegen names")}
-    assert debugger()._key not in keys
+    assert not keys.intersection(debugger()._keys)
 
 
 def test_the_site_cannot_be_written_into_the_end() -> None:
@@ -148,7 +148,7 @@ def test_another_spelling_of_a_good_value_is_none(change: Any) -> None:
 def test_a_signed_end_in_another_spelling_is_none() -> None:
     ours = debugger()
     for end in ("01700000300", "1700000300 ", "+1700000300", "1_700_000_300"):
-        assert not ours.allows(f"{end}.{ours._mac(end)}", NOW)
+        assert not ours.allows(f"{end}.{ours._mac(end, ours._keys[0])}", NOW)
 
 
 def test_a_clock_set_back_does_not_make_a_value_last() -> None:
@@ -157,7 +157,7 @@ def test_a_clock_set_back_does_not_make_a_value_last() -> None:
     assert ours.allows(value, NOW)
     assert not ours.allows(value, NOW - 10)
     end = "9" * 12
-    assert not ours.allows(f"{end}.{ours._mac(end)}", NOW)
+    assert not ours.allows(f"{end}.{ours._mac(end, ours._keys[0])}", NOW)
 
 
 def test_macs_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pagegen import planning
 from pagegen.identities import Identity, parse_source
 from pagegen.messages import Request
-from pagegen.planning import MEMO_ENTRIES, Planner
+from pagegen.planning import TARGET_BYTES, Planner
 from pagegen.rulebook import RuleBook
 from pagegen.rules import Rule
 from pagegen.verdicts import Bypass, Plan, Reason
@@ -123,9 +123,31 @@ def test_a_remembered_target_is_not_read_again(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_memory_is_bounded() -> None:
     fresh = planner()
-    for number in range(MEMO_ENTRIES + 10):
+    for number in range(4_000):
         fresh.plan(request(f"/items/{number}"))
-        assert len(fresh._memo) <= MEMO_ENTRIES
-    before = len(fresh._memo)
+        assert fresh.statistics()["targets_bytes"] <= TARGET_BYTES
+    before = fresh.statistics()
+    assert before["targets_evicted"] > 0
     fresh.plan(request("/items/" + "x" * 600))
-    assert len(fresh._memo) == before
+    assert fresh.statistics() == before
+
+
+def test_a_flood_of_addresses_leaves_those_that_visitors_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fresh, hot = planner(), [f"/items/hot-{number}" for number in range(100)]
+    for path in hot * 4:
+        fresh.plan(request(path))
+    worked_out = []
+    sure = planning.path_is_sure
+
+    def noted(path: str, raw_path: str | None) -> bool:
+        worked_out.append(path)
+        return sure(path, raw_path)
+
+    monkeypatch.setattr(planning, "path_is_sure", noted)
+    for number in range(10_000):
+        fresh.plan(request(f"/items/{number}"))
+        fresh.plan(request(hot[number % 100]))
+    assert len(worked_out) == 10_000
+    assert not set(hot).intersection(worked_out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from pagegen.messages import SAFE_METHODS, Fields, Request, wire_form
 from pagegen.status import Manner
 from pagegen.verdicts import Ticket
 
+from ...logs import logger
 from .caches import DjangoPageCache
 from .fronts import BEHIND, DOUBT
 from .identity import PASSAGE
@@ -27,7 +27,7 @@ from .requests import AsyncPageRequest, scope_of
 from .responses import awhole, dress, fields_of, finished, streams_on, watched
 from .stack import may_begin_in_front
 
-log = logging.getLogger("pagegen.contrib.django")
+log = logger("pagegen.contrib.django")
 
 AsyncGetResponse = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 

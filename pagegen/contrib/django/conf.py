@@ -98,7 +98,9 @@ def options() -> Options:
             )
         table, source = given["django"], 'PAGEGEN["django"]'
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{table!r} is no table", "Write a dict", file=f"settings.{source}")
+        # Not a text or a list, which may hold a key or a password.
+        told = f"a {type(table).__name__}" if isinstance(table, str | list | tuple) else repr(table)
+        raise ConfigError(f"{told} is no table", "Write a dict", file=f"settings.{source}")
     try:
         check_keys(table, {f.name for f in fields(Options)}, None)
         return Options(**table)

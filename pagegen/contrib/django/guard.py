@@ -11,7 +11,6 @@ escapes.
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -25,11 +24,12 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 
 from pagegen.errors import PagegenError
+from pagegen.logs import logger
 
 from . import plans
 from .conf import options
 
-log = logging.getLogger("pagegen.contrib.django")
+log = logger("pagegen.contrib.django")
 
 #: Places that were warned of. More than this are generated code: none is remembered then.
 MAX_PLACES: Final = 1_000

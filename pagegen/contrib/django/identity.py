@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pagegen.errors import IdentityError
 from pagegen.identities import Source
 
 #: Where environ and scope carry the request on its way through; never seen by a handler.
@@ -22,12 +23,12 @@ def user(context: Mapping[str, Any]) -> str | int | None:
     """The primary key of the user who is logged in, None for anonymous visitors.
 
     Asked only for pages that are shared by it, so public pages cost no query for a session. Raises
-    ``LookupError``, which makes the request a bypass, where no middleware of Django's stack built
+    ``IdentityError``, which makes the request a bypass, where no middleware of Django's stack built
     the environ or scope.
     """
     passage = context.get(PASSAGE)
     if passage is None:
-        raise LookupError(
+        raise IdentityError(
             "request.user is known inside Django's stack only: put "
             '"pagegen.contrib.django.middleware.PageCacheMiddleware" into MIDDLEWARE, behind '
             "AuthenticationMiddleware, instead of wrapping the application"

@@ -6,7 +6,6 @@ has chosen others gets no page from the cache.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,7 +15,9 @@ from django.db import connections
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
-log = logging.getLogger("pagegen.contrib.django")
+from ...logs import logger
+
+log = logger("pagegen.contrib.django")
 
 
 @contextmanager

@@ -14,7 +14,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import wraps
@@ -28,9 +27,10 @@ from pagegen.cache import PageCache
 from pagegen.namespaces import check
 from pagegen.verdicts import Invalidation
 
+from ...logs import logger
 from .conf import options
 
-log = logging.getLogger("pagegen.contrib.django")
+log = logger("pagegen.contrib.django")
 
 #: Hooks of a connection that are searched, at either end, for a batch that takes more names.
 #: Beyond them a new batch begins: one more trip, and no search that grows with its square.
@@ -87,7 +87,7 @@ class Batch:
                 "the commit on database %r stands, but pages of %s may still be served elsewhere. "
                 "It is tried again; until then this process does not use the cache for them",
                 self.alias,
-                ", ".join(names[:20]) + (" …" if len(names) > 20 else ""),
+                self.cache.engine.shown(names),
             )
             return False
         return True

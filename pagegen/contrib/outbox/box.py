@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 from ...namespaces import check
 from ...verdicts import Invalidation
-from .applying import Written
+from .applying import Written, apply, committed, hard_and_soft, ids_of, settle
+from .shelf import Begin
 
 if TYPE_CHECKING:
     from ...cache import PageCache
@@ -69,10 +70,49 @@ class ManualOutbox(Outbox):
         super().__init__(cache)
         self._written: list[Written] = []
 
-    @abstractmethod
     def apply(self) -> Invalidation:
         """After the commit: forget what was committed, and delete its rows.
 
         What was rolled back is not there and not forgotten. Raises ``RuntimeError`` while the
         transaction is open, and nothing of the store's or the database's: the change stands.
         """
+        if self._is_open():
+            raise RuntimeError("the transaction is still open: commit it, then call apply()")
+        written, self._written = self._written, []
+        begin = self._begin()
+        applied = committed(begin, written)
+        if apply(self.cache, applied):
+            settle(begin, ids_of(applied))
+        return Invalidation(sum(hard_and_soft(applied), ()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._written.clear()
+            self._roll_back()
+            return
+        self._commit()
+        self.apply()
+
+    @abstractmethod
+    def _is_open(self) -> bool:
+        """Whether a transaction is open; none is in a connection that was lost."""
+
+    @abstractmethod
+    def _begin(self) -> Begin:
+        """How to work on the database after the commit."""
+
+    @abstractmethod
+    def _commit(self) -> None:
+        """Commit, or roll back and raise."""
+
+    @abstractmethod
+    def _roll_back(self) -> None:
+        """Undo what the block did."""

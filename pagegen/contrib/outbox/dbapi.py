@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
-from ...verdicts import Invalidation
 from . import shelf, statements
-from .applying import Written, apply, hard_and_soft, left
+from .applying import Written
 from .box import ManualOutbox
-from .shelf import SqlShelf
+from .shelf import Begin, SqlShelf
 from .statements import Execute
 
 if TYPE_CHECKING:
@@ -27,12 +25,16 @@ _DIALECTS: Final = {"sqlite3": "sqlite", "psycopg": "postgresql", "psycopg2": "p
 
 
 def dialect_of(connection: object) -> str | None:
-    """What a connection speaks, None where it is none that is known here."""
-    for kind in type(connection).__mro__:
-        dialect = _DIALECTS.get(kind.__module__.partition(".")[0])
-        if dialect and hasattr(connection, "cursor") and "Async" not in kind.__name__:
-            return dialect
-    return None
+    """What a connection speaks, None where it is none that is known here, or asynchronous."""
+    kinds = type(connection).__mro__
+    if not hasattr(connection, "cursor") or any("Async" in kind.__name__ for kind in kinds):
+        return None
+    return _DIALECTS.get(_library_of(connection))
+
+
+def _library_of(connection: object) -> str:
+    modules = (kind.__module__.partition(".")[0] for kind in type(connection).__mro__)
+    return next((module for module in modules if module in _DIALECTS), "")
 
 
 def execute_on(connection: Any) -> Execute:
@@ -44,20 +46,22 @@ def execute_on(connection: Any) -> Execute:
         try:
             text = statement if dialect == "sqlite" else statements.pyformat(statement)
             cursor.execute(text, values)
-            return cursor.fetchall() if cursor.description else ()
+            rows = cursor.fetchall() if cursor.description else ()
+            return rows if dialect == "sqlite" else [_texts(row) for row in rows]
         finally:
             cursor.close()
 
     return execute
 
 
+def _texts(row: Sequence[Any]) -> Sequence[Any]:
+    """A row of texts, also where the encoding is SQL_ASCII, of which psycopg gives bytes."""
+    return [v.decode(errors="surrogateescape") if isinstance(v, bytes) else v for v in row]
+
+
 def _cursor(connection: Any) -> Any:
     """A cursor whose rows are tuples, whatever the application made of its own."""
-    library = next(
-        module
-        for kind in type(connection).__mro__
-        if (module := kind.__module__.partition(".")[0]) in _DIALECTS
-    )
+    library = _library_of(connection)
     if library == "psycopg":
         from psycopg.rows import tuple_row
 
@@ -72,11 +76,14 @@ def _cursor(connection: Any) -> Any:
 
 
 def in_transaction(connection: Any) -> bool:
-    """Whether a transaction is open."""
-    if hasattr(connection, "in_transaction"):
+    """Whether a transaction is open; none is where it was closed or its server is gone."""
+    if hasattr(connection, "info"):  # psycopg's or psycopg2's
+        status: int = connection.info.transaction_status
+        return not connection.closed and status != 0  # libpq's PQTRANS_IDLE
+    try:
         return bool(connection.in_transaction)
-    status: int = connection.info.transaction_status
-    return status != 0  # libpq's PQTRANS_IDLE
+    except Exception:  # so says sqlite3 that it is closed
+        return False
 
 
 def commits_each(connection: Any) -> bool:
@@ -110,46 +117,21 @@ class ConnectionOutbox(ManualOutbox):
         ids = shelf.write(execute_on(self.connection), self._dialect, self.site, names)
         self._written.append(Written(tuple(names), soft, ids))
 
-    def apply(self) -> Invalidation:
-        """See :class:`ManualOutbox`."""
-        if in_transaction(self.connection):
-            raise RuntimeError("the transaction is still open: commit it, then call apply()")
-        written, self._written = self._written, []
-        applied: list[Written] = []
-        try:
-            with _transaction(self.connection) as execute:
-                there = frozenset(shelf.present(execute, _ids(written)))
-            applied = [call for call in written if there.issuperset(call.ids)]
-            if apply(self.cache, applied):
-                with _transaction(self.connection) as execute:
-                    shelf.delete(execute, _ids(applied))
-        except Exception as error:  # the database's: there is none that all of its libraries share
-            left(error, _ids(written))
-        return Invalidation(sum(hard_and_soft(applied), ()))
+    def _is_open(self) -> bool:
+        return in_transaction(self.connection)
 
-    def __enter__(self) -> Self:
-        return self
+    def _begin(self) -> Begin:
+        return lambda: _transaction(self.connection)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def _commit(self) -> None:
         try:
-            if kind is None:
-                _end(self.connection, "COMMIT")
+            _end(self.connection, "COMMIT")
         finally:
-            if in_transaction(self.connection):
-                _end(self.connection, "ROLLBACK")
-        if kind is None:
-            self.apply()
-        else:
-            self._written.clear()
+            self._roll_back()
 
-
-def _ids(written: Sequence[Written]) -> list[str]:
-    return [identifier for call in written for identifier in call.ids]
+    def _roll_back(self) -> None:
+        if in_transaction(self.connection):
+            _end(self.connection, "ROLLBACK")
 
 
 def _end(connection: Any, how: str) -> None:

@@ -11,8 +11,8 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.connection import ConnectionProxy
 
-from . import shelf, statements
-from .applying import Written, apply, left
+from . import applying, shelf, statements
+from .applying import Written, apply
 from .box import Outbox
 from .shelf import SqlShelf
 from .statements import Execute
@@ -63,11 +63,13 @@ def settle(using: str, ids: Sequence[str]) -> None:
     """Delete rows whose names were forgotten; called on commit. Raises no ``Exception``: what stays
     is applied once more by a sweeper.
     """
-    try:
-        with transaction.atomic(using=using):
-            shelf.delete(execute_on(using), ids)
-    except Exception as error:
-        left(error, ids)
+    applying.settle(lambda: _atomic(using), ids)
+
+
+@contextmanager
+def _atomic(using: str) -> Iterator[Execute]:
+    with transaction.atomic(using=using):
+        yield execute_on(using)
 
 
 def open_outbox(cache: PageCache, target: object) -> Outbox | None:
@@ -121,8 +123,8 @@ def open_shelf(using: str, site: str) -> SqlShelf:
     def begin() -> Iterator[Execute]:
         connection = connections[using]
         try:
-            with transaction.atomic(using=using):
-                yield execute_on(using)
+            with _atomic(using) as execute:
+                yield execute
         except Exception:
             if not connection.in_atomic_block:
                 connection.close()

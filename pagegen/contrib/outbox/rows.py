@@ -4,10 +4,11 @@ Columns, each with its reason:
 
 - ``id``: random, made by the writer. The number of a sequence may be used anew after a rollback,
   and who deletes by it could delete the row of another transaction. A random one never comes back.
+  Ours are hexadecimal; in SQLite those of triggers may be blobs, or texts of any bytes.
 - ``site``: several caches may share a database; each takes its own rows.
 - ``names``: a JSON list of texts, so that triggers and other languages can write rows, too.
 - ``created``: seconds since the epoch by the *database's* clock. It spares work and tells how old
-  the oldest row is; nothing that must hold depends on it.
+  the oldest row is; nothing that must hold depends on it. What is no time of the past is due.
 - ``problem``: why the row was set aside, NULL while it waits. What nobody can read stays for people
   to look at, and is not tried again.
 
@@ -35,11 +36,22 @@ ID_BYTES: Final = 16
 MAX_PROBLEM: Final = 500
 
 
+class RawText(bytes):
+    """A text of SQLite as the bytes that the database holds: they need not be Unicode."""
+
+    def __str__(self) -> str:
+        return self.decode("utf-8", "backslashreplace")
+
+
+#: A text; in SQLite also its bytes (:class:`RawText`), or a blob.
+Id = str | bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What a shelf gave. ``names``: those that can be names; ``problem``: what else it held."""
 
-    id: str
+    id: Id
     names: tuple[str, ...]
     problem: str | None = None
 
@@ -51,7 +63,7 @@ def encode(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(token_hex(ID_BYTES), json.dumps(part)) for part in parts]
 
 
-def decode(identifier: str, text: object) -> Row:
+def decode(identifier: Id, text: object) -> Row:
     """A row as it was found. Never raises: whatever it holds, its good names are forgotten."""
     if not isinstance(text, str | bytes) or len(text) > MAX_TEXT:
         return Row(identifier, (), f"no text of at most {MAX_TEXT} characters")

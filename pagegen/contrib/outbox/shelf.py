@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from . import statements
-from .rows import Row, decode, encode
+from .rows import Id, Row, decode, encode
 from .statements import Execute
 
 
@@ -26,10 +26,10 @@ class Batch(Protocol):
 
     rows: Sequence[Row]
 
-    def done(self, ids: Sequence[str]) -> None:
+    def done(self, ids: Sequence[Id]) -> None:
         """Delete rows whose names were forgotten. Ids that are gone are no error."""
 
-    def set_aside(self, problems: Mapping[str, str]) -> None:
+    def set_aside(self, problems: Mapping[Id, str]) -> None:
         """Keep rows, by id, that nobody can read, and do not give them again."""
 
 
@@ -39,7 +39,7 @@ class Shelf(Protocol):
     A shelf whose connection was lost opens another one on the next call. Not thread-safe.
     """
 
-    def batch(self, limit: int, grace: float, after: str) -> AbstractContextManager[Batch]:
+    def batch(self, limit: int, grace: float, after: Id) -> AbstractContextManager[Batch]:
         """At most ``limit`` rows that are ``grace`` seconds old, whose id is behind ``after``."""
 
     def waiting(self) -> Waiting:
@@ -73,7 +73,7 @@ def present(execute: Execute, ids: Sequence[str]) -> list[str]:
     return found
 
 
-def delete(execute: Execute, ids: Sequence[str]) -> None:
+def delete(execute: Execute, ids: Sequence[Id]) -> None:
     """Delete rows. Ids that are gone are no error."""
     for part in statements.chunks(ids):
         execute(*statements.delete(part))
@@ -84,14 +84,14 @@ class _SqlBatch:
         self.rows = rows
         self._begin = begin
 
-    def done(self, ids: Sequence[str]) -> None:
+    def done(self, ids: Sequence[Id]) -> None:
         with self._begin() as execute:
             delete(execute, ids)
 
-    def set_aside(self, problems: Mapping[str, str]) -> None:
+    def set_aside(self, problems: Mapping[Id, str]) -> None:
         with self._begin() as execute:
             for identifier, problem in problems.items():
-                execute(statements.SET_ASIDE, {"id": identifier, "problem": problem})
+                execute(*statements.set_aside(identifier, problem))
 
 
 class SqlShelf:
@@ -106,16 +106,16 @@ class SqlShelf:
         self._close = close
 
     @contextmanager
-    def batch(self, limit: int, grace: float, after: str) -> Iterator[Batch]:
+    def batch(self, limit: int, grace: float, after: Id) -> Iterator[Batch]:
         """See :class:`Shelf`. Where rows are locked, one transaction lasts as long as the block.
 
         Elsewhere each step is one of its own: SQLite has one writer, and a transaction that read
         first could not become that writer.
         """
-        values = {"site": self._site, "grace": grace, "after": after, "limit": limit}
+        statement, values = statements.due(self._dialect, after)
+        values |= {"site": self._site, "grace": grace, "limit": limit}
         with self._begin() as execute:
-            found = execute(statements.due(self._dialect), values)
-            rows = [decode(row[0], row[1]) for row in found]
+            rows = [decode(*statements.found(row)) for row in execute(statement, values)]
             if self._dialect in statements.LOCKING:
                 yield _SqlBatch(rows, lambda: _same(execute))
                 return

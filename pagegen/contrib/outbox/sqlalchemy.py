@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -29,10 +30,10 @@ from sqlalchemy.util import await_only
 
 from ...namespaces import check
 from ...verdicts import Invalidation
-from . import shelf, statements
-from .applying import Written, aapply, apply, hard_and_soft, left
+from . import applying, dbapi, shelf, statements
+from .applying import Written
 from .box import ManualOutbox, Outbox
-from .shelf import SqlShelf
+from .shelf import Begin, SqlShelf
 from .statements import Execute
 
 if TYPE_CHECKING:
@@ -91,11 +92,7 @@ def settle(bind: Engine | Connection, ids: Sequence[str]) -> None:
     """Delete rows whose names were forgotten, in a transaction of its own. Raises no ``Exception``:
     what stays is applied once more by a sweeper.
     """
-    try:
-        with _begin(bind) as execute:
-            shelf.delete(execute, ids)
-    except Exception as error:
-        left(error, ids)
+    applying.settle(partial(_begin, bind), ids)
 
 
 def open_outbox(cache: PageCache, target: object) -> Outbox | None:
@@ -128,8 +125,12 @@ class _Pending:
         event.listen(session, "after_soft_rollback", self._rollback)
         event.listen(session, "after_transaction_end", self._end)
 
-    def write(self, cache: PageCache, connection: Connection, call: Written) -> None:
-        self._written.append((cache, connection.engine, call))
+    def write(self, outbox: Outbox, session: Session, names: Sequence[str], soft: bool) -> None:
+        """Write rows in the session's transaction."""
+        connection = session.connection()
+        _refuse_autocommit(connection)
+        call = Written(tuple(names), soft, write(connection, outbox.site, names))
+        self._written.append((outbox.cache, connection.engine, call))
 
     def _commit(self, session: Session) -> None:
         self._committed = not session.in_nested_transaction()
@@ -154,26 +155,14 @@ class _Pending:
         for cache, engine in places.values():
             calls = [call for c, e, call in written if c is cache and e is engine]
             if partly:
-                calls = _still_there(engine, calls)
+                calls = applying.committed(partial(_begin, engine), calls)
             if self._forget(cache, calls):
-                settle(engine, [identifier for call in calls for identifier in call.ids])
+                settle(engine, applying.ids_of(calls))
 
     def _forget(self, cache: PageCache, calls: list[Written]) -> bool:
         if not self._asynchronous:
-            return apply(cache, calls)
-        return await_only(aapply(cache, calls))
-
-
-def _still_there(bind: Engine | Connection, calls: list[Written]) -> list[Written]:
-    """Those that no rolled back savepoint took along; all where the database does not answer."""
-    ids = [identifier for call in calls for identifier in call.ids]
-    try:
-        with _begin(bind) as execute:
-            there = frozenset(shelf.present(execute, ids))
-    except Exception as error:
-        left(error, ids)
-        return calls
-    return [call for call in calls if there.issuperset(call.ids)]
+            return applying.apply(cache, calls)
+        return await_only(applying.aapply(cache, calls))
 
 
 def _pending(session: Session, asynchronous: bool = False) -> _Pending:
@@ -193,11 +182,7 @@ class SessionOutbox(Outbox):
         self.session = session
 
     def _write(self, names: Sequence[str], soft: bool) -> None:
-        pending = _pending(self.session)
-        connection = self.session.connection()
-        _refuse_autocommit(connection)
-        ids = write(connection, self.site, names)
-        pending.write(self.cache, connection, Written(tuple(names), soft, ids))
+        _pending(self.session).write(self, self.session, names, soft)
 
     def __enter__(self) -> Self:
         return self
@@ -236,11 +221,7 @@ class AsyncSessionOutbox(Outbox):
         raise TypeError("this session is asynchronous: await outbox.ainvalidate(...)")
 
     def _put(self, session: Session, names: Sequence[str], soft: bool) -> None:
-        pending = _pending(session, asynchronous=True)
-        connection = session.connection()
-        _refuse_autocommit(connection)
-        ids = write(connection, self.site, names)
-        pending.write(self.cache, connection, Written(tuple(names), soft, ids))
+        _pending(session, asynchronous=True).write(self, session, names, soft)
 
     def __enter__(self) -> Self:
         raise TypeError("this session is asynchronous: async with cache.outbox(session)")
@@ -279,42 +260,45 @@ class ConnectionOutbox(ManualOutbox):
         ids = write(self.connection, self.site, names)
         self._written.append(Written(tuple(names), soft, ids))
 
-    def apply(self) -> Invalidation:
-        """See :class:`ManualOutbox`."""
-        if not self.connection.closed and self.connection.in_transaction():
-            raise RuntimeError("the transaction is still open: commit it, then call apply()")
-        written, self._written = self._written, []
+    def _is_open(self) -> bool:
+        return not self.connection.closed and self.connection.in_transaction()
+
+    def _begin(self) -> Begin:
         # Another connection may be more than the pool has, while this one is out.
-        bind = self.connection.engine if self.connection.closed else self.connection
-        applied = _still_there(bind, written)
-        if apply(self.cache, applied):
-            settle(bind, [identifier for call in applied for identifier in call.ids])
-        return Invalidation(sum(hard_and_soft(applied), ()))
+        return partial(
+            _begin, self.connection.engine if self.connection.closed else self.connection
+        )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._written.clear()
-            self.connection.rollback()
-            return
+    def _commit(self) -> None:
         self.connection.commit()
-        self.apply()
+
+    def _roll_back(self) -> None:
+        self.connection.rollback()
 
 
 def _refuse_autocommit(connection: Connection) -> None:
-    level = connection.get_execution_options().get("isolation_level")
-    if str(level or "").upper() == "AUTOCOMMIT":
+    if _commits_each(connection):
         raise RuntimeError(
             "this connection commits each statement by itself, so the row cannot be part of the "
             "change. Use one with another isolation_level"
         )
+
+
+def _commits_each(connection: Connection) -> bool:
+    """Whether each statement is committed by itself, as the driver has it: an engine's level is in
+    none of its connections' options. Begins a transaction.
+    """
+    level = connection.get_execution_options().get("isolation_level")
+    if str(level or "").upper() == "AUTOCOMMIT":
+        return True
+    if not connection.in_transaction():
+        connection.begin()
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name != "sqlite":
+        return getattr(driver, "autocommit", False) is True  # MySQL's is a method
+    # Who sends BEGIN himself, as SQLAlchemy advises for savepoints, has sent it by now.
+    inner = connection.connection.driver_connection
+    return dbapi.commits_each(driver) and not dbapi.in_transaction(inner)
 
 
 def open_shelf(engine: Engine, site: str) -> SqlShelf:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from types import FrameType
 
+from ...logs import escaped
 from .sweeper import Sweeper, Swept
 
 #: Exit codes: all is applied; a round failed or left rows; a mistake in what was asked for.
@@ -41,5 +42,5 @@ def supervise(sweeper: Sweeper, *, once: bool = False, json: bool = False) -> in
 def _say(swept: Swept, json: bool) -> None:
     values = asdict(swept)
     text = encoder.dumps(values) if json else ", ".join(f"{k} {v}" for k, v in values.items())
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{escaped(text)}\n")
     sys.stdout.flush()

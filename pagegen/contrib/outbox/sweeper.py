@@ -17,7 +17,6 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,15 +26,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import ConfigError, InvalidationError
+from ...logs import cause, logger
 from .applying import now_of
 from .opening import open_shelf
-from .rows import Row, merge
+from .rows import Id, Row, merge
 from .shelf import Batch, Shelf, Waiting
 
 if TYPE_CHECKING:
     from ...cache import PageCache
 
-log = logging.getLogger("pagegen.contrib.outbox")
+log = logger("pagegen.contrib.outbox")
 
 #: Rows of one batch at most: with 100 names each no more than a process can owe.
 MAX_BATCH: Final = 1000
@@ -43,8 +43,11 @@ MAX_BATCH: Final = 1000
 MAX_AT_ONCE: Final = 1000
 #: Seconds that one batch may take to try its rows one by one, after all at once have failed.
 ROUND: Final = 2.0
-#: Seconds of the longest pause after failures.
+#: Seconds of the longest pause after failures, unless ``every`` is longer.
 LONGEST_PAUSE: Final = 30.0
+#: Seconds of ``every`` and ``grace`` at most, a day: beyond it nothing would ever be swept, and
+#: beyond 292 years no event can be waited for.
+MAX_SECONDS: Final = 86_400.0
 #: Doublings of the pause: 2**10 is far beyond the longest, and a float for all that comes.
 MAX_DOUBLINGS: Final = 10
 #: Seconds after which the age of the oldest row is a warning.
@@ -92,8 +95,8 @@ class Sweeper:
         batch: int = 500,
         pause: Callable[[Event, float], object] = Event.wait,
     ) -> None:
-        _check(every > 0, "every", every, "Give seconds above 0")
-        _check(grace >= 0, "grace", grace, "Give seconds, 0 or more")
+        _check(0 < every <= MAX_SECONDS, "every", every, f"Give seconds, to {MAX_SECONDS:.0f}")
+        _check(0 <= grace <= MAX_SECONDS, "grace", grace, f"Give 0 to {MAX_SECONDS:.0f} seconds")
         _check(1 <= batch <= MAX_BATCH, "batch", batch, f"Give 1 to {MAX_BATCH} rows")
         self.cache = cache
         self.shelf: Shelf = open_shelf(shelf, cache.configuration.settings.site)
@@ -105,7 +108,7 @@ class Sweeper:
         self._ended = Event()
         self._thread: Thread | None = None
         self._process = os.getpid()
-        self._begin = ""
+        self._begin: Id = ""
         self._failures = 0
         self._sums: dict[str, int] = dict.fromkeys(("sweeps", "applied", "aside", "failed"), 0)
         self._latest = Swept()
@@ -119,7 +122,7 @@ class Sweeper:
                 self._round(tally)
                 waiting = self.shelf.waiting()
             except Exception as error:
-                tally.error = f"{type(error).__name__}: {error}"
+                tally.error = cause(error)
                 waiting = Waiting(0, 0, 0.0)
             swept = tally.swept(waiting)
             self._tell(swept)
@@ -143,11 +146,13 @@ class Sweeper:
         bad = {row.id: row.problem for row in acknowledged if row.problem}
         if bad:
             batch.set_aside(bad)
+            first, problem = next(iter(bad.items()))
             log.error(
                 "%d rows of the outbox hold what is no list of namespaces and were set aside; "
-                "the first is %s: %s",
+                "the first is %s: %s (its column problem says more)",
                 len(bad),
-                *next(iter(bad.items())),
+                first,
+                problem.partition(":")[0],
             )
         good = [row.id for row in acknowledged if not row.problem]
         if good:
@@ -182,6 +187,9 @@ class Sweeper:
         except InvalidationError as error:
             tally.error = error.cause
             return False
+        except Exception as error:  # of a store that breaks its contract: it starves no other row
+            tally.error = cause(error)
+            return False
         return True
 
     def _tell(self, swept: Swept) -> None:
@@ -215,7 +223,9 @@ class Sweeper:
         if not self._failures:
             return self._every
         longer = self._every * 2.0 ** min(self._failures, MAX_DOUBLINGS)
-        return min(LONGEST_PAUSE, longer) * (0.5 + random())  # noqa: S311 - jitter, no secret
+        longest = max(LONGEST_PAUSE, self._every)
+        jitter = 0.5 + random()  # noqa: S311 - no secret
+        return max(self._every, min(longest, longer) * jitter)
 
     def start(self) -> None:
         """Sweep in a daemon thread of this process; a second call does nothing.

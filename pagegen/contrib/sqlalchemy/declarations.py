@@ -6,7 +6,6 @@ them declares. References are mapped columns, for a template must be answered by
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,11 +19,12 @@ from sqlalchemy.orm.mapper import _all_registries
 
 from ...errors import ConfigError, NamespaceError
 from ...forks import fork_safe_lock
+from ...logs import logger
 from ...namespaces import namespace
 from ..declared import Declared, declare
 from . import actions
 
-log = logging.getLogger("pagegen.contrib.sqlalchemy")
+log = logger("pagegen.contrib.sqlalchemy")
 
 FIELD: Final = "__pagegen__"
 

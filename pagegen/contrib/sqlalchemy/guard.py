@@ -6,7 +6,6 @@ from its words, so an odd one may escape, and a word in a string may be taken fo
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,11 +16,12 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import Mapper
 
+from ...logs import logger
 from .connections import said_for
 from .declarations import Catalogue
 from .ledger import Ledger
 
-log = logging.getLogger("pagegen.contrib.sqlalchemy")
+log = logger("pagegen.contrib.sqlalchemy")
 
 Unseen = Literal["warn", "raise", "allow"]
 
@@ -30,15 +30,21 @@ OPTION: Final = "pagegen_names"
 #: Statements whose words are remembered: more than applications have.
 _STATEMENTS: Final = 2_048
 _NAME: Final = r'(?:["`\[]?[\w$]+["`\]]?\s*\.\s*)*["`\[]?([\w$]+)'
+# Names are looked at and not passed: "update" in a comment would otherwise take the next line's
+# "insert" for a table, and overlook it.
 _WRITES: Final = re.compile(
     r"\b(?:insert\s+(?:or\s+\w+\s+)?into|replace\s+into|update(?:\s+or\s+\w+)?|merge\s+into"
-    rf"|delete\s+from|truncate(?:\s+table)?|copy)\s+(?:only\s+)?{_NAME}",
+    rf"|delete\s+from|truncate(?:\s+table)?|copy)\s+(?:only\s+)?(?={_NAME})",
     re.IGNORECASE,
 )
 _DELETES: Final = re.compile(
-    rf"\b(?:delete\s+from|truncate(?:\s+table)?|replace\s+into)\s+(?:only\s+)?{_NAME}",
+    rf"\b(?:delete\s+from|truncate(?:\s+table)?|replace\s+into)\s+(?:only\s+)?(?={_NAME})",
     re.IGNORECASE,
 )
+#: Characters of a statement that are told, and what values in it look like: numbers, and texts to
+#: their end, cut off or not (of MySQL in double quotes). They may say who somebody is.
+SAID: Final = 200
+_VALUES: Final = re.compile(r"'(?:[^']|'')*(?:'|$)|\"[^\"]*(?:\"|$)|\b[0-9][\w.]*")
 _REMEDY: Final = (
     "Say what it forgets with execution_options={'pagegen_names': ['item:7']}, or write it as a "
     "statement of session.execute()"
@@ -129,7 +135,8 @@ class Guard:
     def _judge(self, statement: str) -> None:
         tables = ", ".join(sorted(written(statement) & self._catalogue.table_names))
         if tables or not deleted(statement):
-            what = f"a statement past the watch writes {tables or 'a table'}: {statement[:200]!r}"
+            said = _VALUES.sub("…", statement[:SAID])
+            what = f"a statement past the watch writes {tables or 'a table'}: {said!r}"
             self._tell(tables, what, _REMEDY)
         for name in sorted(deleted(statement)):
             self._judge_followers(name)

@@ -12,7 +12,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
@@ -24,15 +23,15 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from ...cache import PageCache
+from ...errors import InvalidationError
+from ...logs import cause, logger
 from ...namespaces import check
 
-log = logging.getLogger("pagegen.contrib.sqlalchemy")
+log = logger("pagegen.contrib.sqlalchemy")
 
 #: Namespaces that are given to the store in one call; more of them take several. As many tokens
 #: travel in one message of a shared store, which is some megabytes.
 BATCH: Final = 10_000
-#: Namespaces that a line of the log names.
-SHOWN: Final = 5
 
 
 class Level:
@@ -180,7 +179,7 @@ class Ledger:
                 self._invalidate(batch, waits)
             except Exception as error:
                 heard = False
-                _say(batch, error)
+                self._say(batch, error)
         return heard
 
     async def aforget(self, names: Iterable[str]) -> None:
@@ -191,7 +190,7 @@ class Ledger:
             try:
                 await self.cache.ainvalidate(*batch)
             except Exception as error:
-                _say(batch, error)
+                self._say(batch, error)
 
     def _invalidate(self, names: list[str], waits: bool) -> None:
         if waits:
@@ -203,6 +202,15 @@ class Ledger:
                 return
         self.cache.invalidate(*names)
 
+    def _say(self, names: list[str], error: Exception) -> None:
+        log.error(
+            "committed, but the store has not acknowledged that %d namespaces are forgotten: %s "
+            "(%s). It is tried again",
+            len(names),
+            self.cache.engine.shown(names),
+            error if isinstance(error, InvalidationError) else cause(error),
+        )
+
     def _level(self, session: Session, transaction: SessionTransaction) -> Level:
         book = self.book(session)
         level = book.levels.get(transaction)
@@ -212,17 +220,6 @@ class Ledger:
             early, book.early = book.early, {}
             self.root(session).names.update(early)
         return level
-
-
-def _say(names: list[str], error: Exception) -> None:
-    log.error(
-        "committed, but the store has not acknowledged that %d namespaces are forgotten: %s%s "
-        "(%s). It is tried again",
-        len(names),
-        ", ".join(names[:SHOWN]),
-        " …" if len(names) > SHOWN else "",
-        error,
-    )
 
 
 def _boundary(transaction: SessionTransaction) -> SessionTransaction:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic
 from typing import Final
 
 from ...errors import StoreError
+from ...logs import logger
 from .generation import make, whole
 from .locks import LockFile
 from .place import FORMAT, About, boot_id, sweep
 
-log = logging.getLogger("pagegen.stores")
+log = logger("pagegen.stores")
 
 #: Seconds between attempts to open what could not be opened, or to replace what was replaced.
 RETRY: Final = 1.0

@@ -87,6 +87,8 @@ class Environment:
         self._notices = Notices(place)
         self._beginning = Beginning(place, size, self._notices)
         self._retry_at = 0.0
+        #: The same for readers alone, who wait less than it takes to make a generation.
+        self._read_at = 0.0
         self._check_at = monotonic() + READER_CHECK
         self._stopped: list[Lock] = []
         self._torn = False
@@ -225,7 +227,7 @@ class Environment:
             generation = self._generation
             if generation is not None and self.still(generation):
                 return generation
-            if monotonic() < self._retry_at:
+            if monotonic() < (self._retry_at if making else max(self._retry_at, self._read_at)):
                 raise StoreError("the store could not be opened a moment ago")
             return self._open(deadline, making=making, starting=starting)
         finally:
@@ -234,7 +236,11 @@ class Environment:
     def _open(self, deadline: float, *, making: bool, starting: bool) -> Generation:
         locks = self._lock_file()
         if not locks.take(OPENING, deadline):
-            self._retry_at = monotonic() + RETRY
+            # That a reader did not wait is no reason to refuse an invalidation, which would.
+            if making:
+                self._retry_at = monotonic() + RETRY
+            else:
+                self._read_at = monotonic() + RETRY
             raise StoreError("another process is opening the store")
         try:
             try:

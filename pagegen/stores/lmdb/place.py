@@ -107,8 +107,8 @@ def boot_id() -> str:
 def prepare(place: Path) -> None:
     """Make the directory, or see that it is one for us alone. Raises ``ConfigError``."""
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.stat()
+        _make(place)
+        link, found = place.lstat(), place.stat()
     except FileExistsError:
         raise ConfigError(
             f"{str(place)!r} is a file", "Name a directory, or one to be made", field="store"
@@ -120,6 +120,12 @@ def prepare(place: Path) -> None:
             field="store",
         ) from None
     _refuse_network(place)
+    if link.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(
+            f"the directory {str(place)!r} is a link of another user's (uid {link.st_uid})",
+            "Name the directory itself, in one where only this user may write",
+            field="store",
+        )
     if found.st_uid != os.geteuid():
         raise ConfigError(
             f"the directory {str(place)!r} belongs to another user (uid {found.st_uid})",
@@ -127,12 +133,23 @@ def prepare(place: Path) -> None:
             field="store",
         )
     _tighten(place, stat.S_IMODE(found.st_mode))
+    _refuse_planted(place)
     if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(
             f"this process may not write into the directory {str(place)!r}",
             "Name a directory that it may write to",
             field="store",
         )
+
+
+def _make(place: Path) -> None:
+    """Make the directory and those above it. Whatever the umask says, nobody else may write to any
+    of them, and so put another one in its place (as in CVE-2020-24584).
+    """
+    for above in reversed(place.parents):
+        if not above.exists():
+            above.mkdir(mode=0o755, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
 
 
 def _tighten(place: Path, mode: int) -> None:
@@ -153,6 +170,21 @@ def _tighten(place: Path, mode: int) -> None:
             field="store",
         )
     place.chmod(0o700)
+
+
+def _refuse_planted(place: Path) -> None:
+    """Refuse what others put there while a group could write: they may have it open. From now on
+    nobody else can, so that it is enough to look once.
+    """
+    for entry in place.iterdir():
+        with suppress(FileNotFoundError):
+            if entry.lstat().st_uid != os.geteuid():
+                raise ConfigError(
+                    f"the directory {str(place)!r} holds what another user put there "
+                    f"({entry.name})",
+                    "Remove the directory, and let the workers make it",
+                    field="store",
+                )
 
 
 def _ours(name: str) -> bool:

@@ -17,6 +17,7 @@ from ...messages import StoredResponse
 from ...units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
 from ..base import Capabilities, Reading
 from ..codec import Codec
+from ..keyring import Keyring
 from ..names import MAX_REMEMBERED, Names
 from ..options import Options
 from ..s3fifo import MAX_FREQUENCY
@@ -62,7 +63,7 @@ class LmdbStore:
         size: str | int = DEFAULT_SIZE,
         *,
         site: str = "default",
-        site_key: str = "",
+        site_key: str | Keyring = "",
         now: Callable[[], float] = time,
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], float] = monotonic,
@@ -90,7 +91,7 @@ class LmdbStore:
         url: str,
         *,
         site: str = "default",
-        site_key: str = "",
+        site_key: str | Keyring = "",
         directory: str | os.PathLike[str] = "",
         now: Callable[[], float] = time,
     ) -> LmdbStore:
@@ -210,7 +211,7 @@ class LmdbStore:
         now = self._now()
         name = self._names.page(slot)
         try:
-            record = EXPIRY.pack(now + ttl) + self._codec.encode(page)
+            record = EXPIRY.pack(now + ttl) + self._codec.encode(page, name)
         except ValueError as error:
             raise StoreError(str(error)) from error
         environment = self._open()
@@ -327,7 +328,7 @@ class LmdbStore:
         hits = marks[mark]
         if hits < MAX_FREQUENCY:
             marks[mark] = hits + 1
-        return self._codec.decode(value[_AFTER:])
+        return self._codec.decode(value[_AFTER:], name)
 
     def _remember(self, namespace: str) -> tuple[bytes, int]:
         name = self._names.token(namespace)

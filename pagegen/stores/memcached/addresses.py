@@ -42,6 +42,13 @@ def parse_address(given: str) -> Address:
     path = text.removeprefix("unix:")
     if path.startswith("/"):
         return Address(path, path=path)
+    if "@" in text:  # what stands before it is not told
+        raise ConfigError(
+            f"'…@{text.rpartition('@')[2]}' names a user or a password, which memcached knows none "
+            "of over this protocol",
+            REMEDY,
+            field="store",
+        )
     try:
         host, port = _host_and_port(text)
     except ValueError as error:

@@ -5,14 +5,14 @@ A server may have been started anew since the last time, with other options.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ...errors import StoreError
+from ...logs import logger
 from .addresses import Address
 
-log = logging.getLogger("pagegen.stores")
+log = logger("pagegen.stores")
 
 #: Bytes of an item that every memcached takes unless it was told otherwise with ``-I``.
 DEFAULT_ITEM: Final = 2**20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Final, Literal, cast
 
 from ...errors import ConfigError
 from ...forks import fork_safe_lock
+from ...logs import logger
 from ...units import DURATION_REMEDY, parse_duration
 from ..base import Store
 from ..breaker import Breaker
 from ..codec import Codec
+from ..keyring import Keyring
 from ..names import Names
 from ..options import Options
 from ..threads import Threaded
@@ -25,7 +26,7 @@ from .native import NativeClient
 from .ring import Ring
 from .verbs import Common, Counters, Verbs
 
-log = logging.getLogger("pagegen.stores")
+log = logger("pagegen.stores")
 
 Large = Literal["split", "refuse"]
 Which = Literal["native", "threads"]
@@ -53,7 +54,7 @@ class MemcachedStore(Verbs):
         servers: Sequence[str],
         *,
         site: str = "default",
-        site_key: str = "",
+        site_key: str | Keyring = "",
         timeout: float = DEFAULT_TIMEOUT,
         connect_timeout: float | None = None,
         pool: int = DEFAULT_POOL,
@@ -98,7 +99,7 @@ class MemcachedStore(Verbs):
         url: str,
         *,
         site: str = "default",
-        site_key: str = "",
+        site_key: str | Keyring = "",
         directory: Path | None = None,
         now: Callable[[], float] | None = None,
     ) -> MemcachedStore:

@@ -105,7 +105,7 @@ class Verbs:
             return Reading(None, tokens)
         if stored.startswith(parts.MAGIC):
             stored = await self._joined(stored, self._server(page), started)
-        return Reading(None if stored is None else self._common.codec.decode(stored), tokens)
+        return Reading(None if stored is None else self._common.codec.decode(stored, page), tokens)
 
     async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
         """See :meth:`Store.add_tokens`."""
@@ -141,7 +141,8 @@ class Verbs:
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""
-        name, stored = self._names.page(slot), self._common.codec.encode(page)
+        name = self._names.page(slot)
+        stored = self._common.codec.encode(page, name)
         if len(stored) <= self._common.inspector.largest_item - parts.OVERHEAD:
             written = await self._put({name: stored}, self._server(name), _seconds(ttl))
         elif self._common.split:

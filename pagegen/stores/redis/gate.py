@@ -6,7 +6,6 @@ trouble and, where there is one, the remedy.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final
@@ -20,12 +19,13 @@ from redis.exceptions import (
 )
 
 from ...errors import StoreError
+from ...logs import logger
 from ..breaker import Breaker
 from .identity import Identity
 from .packets import Demoted, Refused
 from .server import Server
 
-log = logging.getLogger("pagegen.stores")
+log = logger("pagegen.stores")
 
 #: What the operator can do, by what the server answered. Each is said once in a process.
 _REMEDIES: Final[tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]] = (

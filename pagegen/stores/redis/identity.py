@@ -28,13 +28,13 @@ time short. Neither can proxies be seen that send reads to replicas: they must n
 
 from __future__ import annotations
 
-import logging
 from hashlib import blake2b
 from typing import Final
 
+from ...logs import logger
 from .packets import Demoted, Garbled, Reply, answered
 
-log = logging.getLogger("pagegen.stores")
+log = logger("pagegen.stores")
 
 #: Bytes that an identity adds to a token: 64 bits of digests over random ids.
 LABEL_BYTES: Final = 8

@@ -74,6 +74,14 @@ def parse_server(
     return _Reader(url, directory or Path()).server(timeout, pool)
 
 
+def _portless(place: str) -> str:
+    """A place as people may see it: what is no number where the port is may be a password."""
+    authority, slash, rest = place.partition("/")
+    host, colon, port = authority.rpartition(":")
+    hide = colon and "]" not in port and not port.partition("?")[0].isdecimal()
+    return f"{host}:***{slash}{rest}" if hide else place
+
+
 class _Reader:
     def __init__(self, url: str, directory: Path) -> None:
         self.scheme, _, rest = url.partition("://")
@@ -81,7 +89,7 @@ class _Reader:
         self.secret, self.has_secret, self.place = head.rpartition("@")
         # What stands before the last @ may be a password, however badly it was written.
         _, hidden, shown = rest.rpartition("@")
-        self.shown = f"{self.scheme}://{'***@' if hidden else ''}{shown}"
+        self.shown = f"{self.scheme}://{'***@' if hidden else ''}{_portless(shown)}"
         self.clean = f"{self.scheme}://{self.place}{asked}{query}"
         self.directory = directory
 

@@ -20,6 +20,7 @@ from ...messages import StoredResponse
 from ...units import MAX_SECONDS
 from ..base import Capabilities, Reading
 from ..codec import Codec
+from ..keyring import Keyring
 from ..names import Names
 from .blocking import BlockingClient
 from .gate import Gate
@@ -76,7 +77,7 @@ class RedisVerbs:
         if slot is None:
             return Reading(None, _labelled(found, label))
         stored_page = found.pop()
-        page = None if stored_page is None else self._codec.decode(stored_page)
+        page = None if stored_page is None else self._codec.decode(stored_page, keys[-1])
         return Reading(page, _labelled(found, label))
 
     async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
@@ -137,7 +138,8 @@ class RedisVerbs:
 
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`. False when the server is out of memory."""
-        command = (b"SET", self._names.page(slot), self._codec.encode(page), b"PX", _ms(ttl))
+        name = self._names.page(slot)
+        command = (b"SET", name, self._codec.encode(page, name), b"PX", _ms(ttl))
         return await self._ask(command, has_room)
 
     async def delete_page(self, slot: bytes) -> None:
@@ -192,7 +194,7 @@ class RedisStore(RedisVerbs):
         url: str = "redis://127.0.0.1:6379/0",
         *,
         site: str = "default",
-        site_key: str = "",
+        site_key: str | Keyring = "",
         timeout: float = DEFAULT_TIMEOUT,
         pool: int = DEFAULT_POOL,
         directory: Path | None = None,
@@ -205,7 +207,13 @@ class RedisStore(RedisVerbs):
 
     @classmethod
     def from_url(
-        cls, url: str, *, site: str, site_key: str = "", directory: Path | None = None, **_: Any
+        cls,
+        url: str,
+        *,
+        site: str,
+        site_key: str | Keyring = "",
+        directory: Path | None = None,
+        **_: Any,
     ) -> RedisStore:
         """The store of a URL in the configuration."""
         return cls(url, site=site, site_key=site_key, directory=directory)

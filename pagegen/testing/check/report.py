@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TextIO
 
+from ...logs import escaped
 from .events import Read, Write
 from .running import Outcome
 from .verdict import SAID, Finding, State, Verdict
@@ -89,7 +90,7 @@ def _examples(finding: Finding, began: int) -> Iterator[str]:
     first = f"; the first {_SHOWN}" if finding.broken > _SHOWN else ""
     yield f"\n{finding.promise.value.upper()} is broken {times}{first}:"
     for example, requests in list(zip(finding.examples, finding.requests, strict=True))[:_SHOWN]:
-        yield f"\n  {example}"
+        yield f"\n  {escaped(example)}"
         if requests:
             yield from _aligned([_COLUMNS, *(_row(request, began) for request in requests)])
 
@@ -112,7 +113,8 @@ def _row(request: Read | Write, began: int) -> tuple[str, ...]:
         told += [version, request.outcome]
     who = (str(request.client), str(request.worker or "-"))
     said = "; ".join(filter(None, told))
-    return kind, f"{sent:.6f}", f"{answered:.6f}", *who, f"{subject}: {said}"
+    # What the application said, on somebody's terminal.
+    return kind, f"{sent:.6f}", f"{answered:.6f}", *who, escaped(f"{subject}: {said}")
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:

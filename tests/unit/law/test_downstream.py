@@ -46,6 +46,48 @@ def test_clients_are_told_to_ask_where_the_application_is_silent(case: Case) -> 
     assert added(ResponseHead(200, case.given), rule(*case.namespaces)) == case.expect, case.says
 
 
+PRIVATE: Fields = (("Cache-Control", "private"),)
+
+
+@pytest.mark.parametrize(
+    ("said", "expect"),
+    [
+        (None, PRIVATE),
+        ("max-age=60", PRIVATE),  # a shared cache would keep it and give it to anybody
+        ("no-cache", PRIVATE),
+        ("", PRIVATE),
+        ('private="x-a"', PRIVATE),  # of one field alone
+        ('public="x"', PRIVATE),  # rubbish opens nothing
+        ("s-maxage=soon", PRIVATE),
+        ("private, max-age=60", ()),
+        ("no-store", ()),
+        ("PUBLIC, max-age=60", ()),
+        ("s-maxage=60", ()),
+    ],
+)
+def test_shared_caches_are_kept_from_a_page_of_one_visitors(
+    said: str | None, expect: Fields
+) -> None:
+    given: Fields = (("Last-Modified", EXPIRES[1]),)
+    given += () if said is None else (("Cache-Control", said),)
+    theirs = Rule(path="/page", share=["user"], ttl="1h")
+    assert added(ResponseHead(200, given), theirs) == expect
+    assert added(ResponseHead(200, (*given, EXPIRES)), theirs) == expect
+    assert added(ResponseHead(200, given), Rule(path="/page", share="public", ttl="1h")) == ()
+
+
+def test_a_page_of_one_visitors_that_can_be_invalidated_says_both() -> None:
+    theirs = Rule(path="/page", share=["user"], ttl="1h", namespaces=["a"])
+    assert added(ResponseHead(200, ()), theirs) == NO_CACHE + PRIVATE
+    navigated = GivenFields({"sec-fetch-mode": "navigate"})
+    request = Request("GET", "http", "", "/page", None, "", navigated, {})
+    left = passing_fields(ResponseHead(200, ()), theirs, request)
+    assert left == (*NO_CACHE, *PRIVATE, ("Vary", "*"))
+    # Only where the no-cache is ours.
+    spoke = ResponseHead(200, (("Cache-Control", "max-age=5"),))
+    assert passing_fields(spoke, theirs, request) == (*spoke.fields, *PRIVATE)
+
+
 def test_a_page_is_sent_with_a_strong_validator_and_its_length() -> None:
     head = ResponseHead(200, (("Content-Type", "text/html"), ("Date", "x"), ("Set-Cookie", "a=1")))
     fields = page_fields(head, b"body", rule("a"))

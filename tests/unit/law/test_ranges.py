@@ -227,7 +227,7 @@ def test_several_parts_are_a_multipart_that_others_can_read() -> None:
         "bytes 0-9/1000",
         "bytes 990-999/1000",
     ]
-    assert [part.get_content_type() for part in parts] == ["text/plain"] * 3
+    assert [part["Content-Type"] for part in parts] == [dict(TYPE)["Content-Type"]] * 3
     assert [part.get_payload(decode=True) for part in parts] == [
         BODY[500:510],
         BODY[:10],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pagegen.law.freshness import HEURISTICALLY_CACHEABLE
 from pagegen.law.storing import NEVER_STORED, UNDERSTOOD, Refusal, has_validator, refusal
-from pagegen.messages import Fields, ResponseHead
+from pagegen.messages import ERRORS_OF_PATHS, Fields, ResponseHead
 from pagegen.rules import Rule
 
 NOW = 784111777.0
@@ -48,7 +48,9 @@ def cc(value: str, *more: tuple[str, str]) -> Fields:
 
 FRESH = cc("max-age=5")
 CONDITIONS = (
-    Row("9111-3-2", "§3 l2", "a final status", FRESH, None, OPEN, 418),
+    Row("9111-3-2", "§3 l2", "a final status", FRESH, None, OPEN, 410),
+    Row("error", "issue 7", "no error that a field may cause", FRESH, Refusal.STATUS, OPEN, 400),
+    Row("error-listed", "issue 7", "but by its rule", (), None, {"ttl": {400: 5}}, 400),
     Row("9111-3-2-1xx", "§3 l2", "no other", FRESH, Refusal.STATUS, OPEN, 103),
     Row("9111-3-2-600", "RFC 9110 §15", "a status that is one", FRESH, Refusal.STATUS, OPEN, 600),
     Row("9111-3-3-206", "§3 l3", "no part", FRESH, Refusal.STATUS, OPEN, 206),
@@ -322,10 +324,11 @@ def test_the_statuses_we_speak_for_are_those_of_the_rfcs() -> None:
     assert HEURISTICALLY_CACHEABLE <= UNDERSTOOD
 
 
-@pytest.mark.parametrize("status", [*range(200, 600, 7), 206, 304, 429, 511])
+@pytest.mark.parametrize("status", [*range(200, 600, 7), 206, 304, 404, 429, 511])
 def test_a_status_is_stored_when_it_is_whole_and_not_forbidden(status: int) -> None:
     found = refusal(ResponseHead(status, FRESH), Rule(path="/", share="public"), (), (), NOW)
-    assert (found is None) is (status not in {206, 304, *NEVER_STORED})
+    stored = status < 400 and status not in {206, 304}
+    assert (found is None) is (stored or status in ERRORS_OF_PATHS)
 
 
 TEXT = st.text(st.characters(max_codepoint=255), max_size=30)

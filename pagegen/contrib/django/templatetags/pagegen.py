@@ -14,18 +14,18 @@ render nothing. Where no request is handled, as for a mail, there is no page to 
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django import template
 
 from ....errors import NamespaceError
 from ....exchange import current
+from ....logs import logger
 from ....namespaces import namespace
 from ..caches import get_cache
 from ..rows import names_of
 
-log = logging.getLogger("pagegen.contrib.django")
+log = logger("pagegen.contrib.django")
 register = template.Library()
 
 
@@ -56,7 +56,8 @@ def of_instance(instance: Any) -> str:
 def _tag(*names: str) -> None:
     cache = get_cache()
     if current(cache.engine.realm) is None:
-        log.debug("%s: rendered where no request is handled, so no page is tagged", names)
+        told = cache.engine.shown(names)
+        log.debug("%s: rendered where no request is handled, so no page is tagged", told)
         return
     cache.tag(*names)
 
