@@ -1,6 +1,7 @@
 # make demo     set up, load the data, serve the demo
 # make test     set up, check everything
 # make explore  ten minutes of interleavings; make mutants: which changes no test sees
+# make fuzz     every parser and matcher under a fuzzer, a minute each
 # Both need Python 3.11 or newer and make; nothing else has to be there.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV   ?= .venv
 PORT   ?= 8000
 BIN    := $(VENV)/bin
 
-.PHONY: demo test coverage explore mutants lint bench clean
+.PHONY: demo test coverage explore mutants fuzz lint bench clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m demo_app --port $(PORT)
@@ -38,6 +39,13 @@ mutants: $(VENV)/.test
 	@rm -rf mutants
 	@$(BIN)/python -m tests.mutants $(MUTANTS) run --max-children 2
 	@$(BIN)/python -m tests.mutants $(MUTANTS) results
+
+# Every target for a minute, or some for longer: make fuzz TARGETS="plans paths" FUZZ_SECONDS=600.
+# What it finds stands in .fuzz/, with the command that tries it again.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	@$(BIN)/python -m tests.security.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff check .
@@ -85,4 +93,4 @@ parts:
 	exit 1
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build mutants
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .fuzz build mutants

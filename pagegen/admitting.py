@@ -79,7 +79,11 @@ class Admission:
 
     def leaving_fields(self, ticket: Ticket, request: Request, head: ResponseHead) -> Fields:
         """The fields of a response that leaves while it is still collected."""
-        return downstream.passing_fields(head, ticket.plan.rule, request)
+        return downstream.passing_fields(head, ticket.plan.rule, ticket.plan.keyed, request)
+
+    def refused_fields(self, ticket: Ticket, head: ResponseHead) -> Fields:
+        """The fields of a response that leaves and is not stored."""
+        return downstream.refused_fields(head, ticket.plan.rule, ticket.plan.keyed)
 
     def worth_coding(self, ticket: Ticket, head: ResponseHead, length: int) -> bool:
         """Whether a page is also to be kept in the codings of its rule."""

@@ -66,6 +66,7 @@ class Engine:
         self.course = admission.course
         self.collection = admission.collection
         self.leaving_fields = admission.leaving_fields
+        self.refused_fields = admission.refused_fields
         self.worth_coding = admission.worth_coding
         self.coded = admission.coded
         self.admit = admission.admit

@@ -130,7 +130,11 @@ def one_cookie(request: Request, name: str) -> str | None:
 def found_in(context: Mapping[str, Any], source: Source) -> bool:
     """Whether a source's scope or environ key holds anything, whatever is inside."""
     key = _longest(context, (source.target, *source.path))
-    return key is not None and context[key] not in (None, "")
+    if key is None:
+        return False
+    found = context[key]
+    # By type, since an object may call itself equal to anything.
+    return found is not None and (type(found) not in (str, bytes) or bool(found))
 
 
 def _longest(mapping: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
@@ -154,8 +158,8 @@ def reveal(
 ) -> None:
     """Copy what a dotted path names into what the handler sees.
 
-    The same walk as :func:`inside` takes: of a mapping only the member that the path goes on with,
-    of anything else the whole object.
+    The same walk as :func:`inside` takes: of each mapping only the member that the path goes on
+    with, of anything else the whole object. What is named by several paths is seen by all of them.
     """
     key = _longest(context, path)
     if key is None:
@@ -164,23 +168,40 @@ def reveal(
     if not rest or not isinstance(found, Mapping):
         seen[key] = found
         return
-    member = _longest(found, rest)
-    named = {} if member is None else {member: found[member]}
-    seen[key] = {**seen.get(key, {}), **named}
+    beside = seen.get(key)
+    # A copy: what stands there may be the application's own.
+    inner = dict(beside) if isinstance(beside, Mapping) else {}
+    reveal(found, inner, rest)
+    seen[key] = inner
 
 
 def _answer(value: object) -> Answer:
-    if value is None or value == "":
+    if value is None:
         return None
-    if isinstance(value, bytes):
-        value = value.decode("utf-8")
-    if isinstance(value, UUID):
-        value = str(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
+    exact = _exact(value)
+    if exact is None:
         raise IdentityError(f"a {type(value).__name__} identifies nobody: give text or a number")
-    if isinstance(value, str) and len(value) > MAX_LENGTH:
+    if len(str(exact)) > MAX_LENGTH:
         raise IdentityError(f"more than {MAX_LENGTH} characters")
-    return value
+    return None if exact == "" else exact
+
+
+def _exact(value: object) -> Answer:
+    """Text or number without its class; None for anything else.
+
+    A subclass may compare, hash and print as somebody else, and so share their pages. Raises
+    ``TypeError`` for what only claims to be one of these (a proxy), ``UnicodeDecodeError`` for
+    bytes that are no UTF-8.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes):
+        return bytes.decode(value, "utf-8")
+    if isinstance(value, UUID):
+        return UUID.__str__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__index__(value)
+    return None
 
 
 def _importing(module: str) -> bool:

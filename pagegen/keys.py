@@ -13,8 +13,11 @@ run together into the same bytes, absent (None) differs from empty, and 1 differ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final
+
+from .steering import PERSONAL
 
 Encodable = None | bool | int | str | bytes | tuple["Encodable", ...]
 
@@ -48,16 +51,52 @@ def slot(key: bytes) -> bytes:
     return blake2b(key, digest_size=SLOT_BYTES).digest()
 
 
-def personal(key: bytes) -> bool:
-    """Whether this is the key of a page that is shared by identity, and so not everybody's.
+#: Names of request fields that tell who asks, as they stand in a key.
+_OF_PERSONS: Final = tuple(map(encode, sorted({"authorization", "cookie"} | PERSONAL)))
 
-    Keys of pages begin with (site and release), (rule), (identities); see ``planning``. Never
-    raises: what is no such key is taken for a person's.
+
+def personal(key: bytes) -> bool:
+    """Whether this is the key of a page that may be one person's: it is shared by identity, or
+    selected by a cookie, ``Authorization`` or another field that tells who asks.
+
+    Keys of pages are (site and release), (rule), (identities), (place), (query), ((headers),
+    (cookies), (people)), and those of variants end with ("vary", (headers)); see ``planning`` and
+    ``variants``. Never raises: what is no such key is taken for a person's.
     """
     try:
-        return not key.startswith(b"l0:", _end(key, _end(key, 0)))
+        identities = _end(key, _end(key, 0))
+        inputs = _end(key, _end(key, _end(key, identities)))
+        headers, cookies, _ = _members(key, inputs)
+        if not all(key.startswith(b"l0:", at) for at in (identities, cookies)):
+            return True
+        found, end = [headers], _end(key, inputs)
+        if end != len(key):
+            _, selecting = _members(key, end)
+            found, end = [headers, selecting], _end(key, end)
+        return end != len(key) or any(_names_persons(key, at) for at in found)
     except ValueError:
         return True
+
+
+def _names_persons(key: bytes, at: int) -> bool:
+    """Whether a field that tells who asks is among these (name, value)."""
+    for pair in _members(key, at):
+        name, _ = _members(key, pair)
+        if key.startswith(_OF_PERSONS, name):
+            return True
+    return False
+
+
+def _members(key: bytes, at: int) -> Iterator[int]:
+    """Where the members of the tuple begin that begins ``at``; raises ``ValueError`` as they are
+    asked for where there is none.
+    """
+    if key[at : at + 1] != b"l":
+        raise ValueError("no tuple")
+    count, at = _length(key, at)
+    for _ in range(count):
+        yield at
+        at = _end(key, at)
 
 
 def _end(key: bytes, at: int) -> int:
@@ -69,13 +108,18 @@ def _end(key: bytes, at: int) -> int:
         if kind in (b"n", b"t", b"f"):
             at += 1
             continue
-        colon = key.index(b":", at)
-        digits = key[at + 1 : colon]
-        if not digits.isdigit():
-            raise ValueError("a length that is none")
-        at = colon + 1
+        length, at = _length(key, at)
         if kind == b"l":
-            left += int(digits)
+            left += length
         else:
-            at += int(digits)
+            at += length
     return at
+
+
+def _length(key: bytes, at: int) -> tuple[int, int]:
+    """The length of the value that begins ``at``, and where what is so long begins."""
+    colon = key.index(b":", at)
+    digits = key[at + 1 : colon]
+    if not digits.isdigit():
+        raise ValueError("a length that is none")
+    return int(digits), colon + 1

@@ -25,7 +25,9 @@ def stored_response(
     """
     age = freshness.initial_age(head, now, max(0.0, now - ticket.started))
     windows = staleness.windows(head, plan.rule)
-    fields = downstream.page_fields(head, body, plan.rule)
+    kept = storing.stored_fields(head)
+    own = downstream.selected_by(head, plan.rule, plan.keyed, kept)
+    fields = downstream.page_fields(own, head, body, plan.rule)
     conditional = validation.not_modified_fields(fields)
     return StoredResponse(
         key=plan.key,
@@ -44,7 +46,7 @@ def stored_response(
         wire_fields=wire_form(fields),
         not_modified_fields=conditional,
         not_modified_wire_fields=wire_form(conditional),
-        own_fields=len(storing.stored_fields(head)),
+        own_fields=len(own),
         date=_date(head, now),
         codings=codings,
         control=head.get(OWN) or "",

@@ -28,12 +28,14 @@ STEERING: Final = frozenset(
     (
         # Host, scheme and port.
         "forwarded", "x-forwarded", "x-forwarded-*", "x-forward-*", "x-forwarder-*", "x-host",
-        "x-http-host-override", "x-backend-host", "x-proxy-host", "proxy-host", "fastly-host",
+        "x-http-host-override", "x-host-override", "host-override", "x-backend-host", "x-real-host",
+        "x-proxy-host", "proxy-host", "fastly-host",
         "x-scheme", "x-url-scheme", "front-end-https", "x-arr-ssl", "fastly-ssl", "cf-visitor",
         "cloudfront-forwarded-*",
         # Path.
         "x-original-*", "x-rewrite-*", "x-http-path-override", "x-http-destinationurl",
-        "x-script-name", "x-proxy-url", "proxy-url", "base-url", "http-url", "request-uri",
+        "x-script-name", "x-proxy-url", "proxy-url", "base-url", "x-base-url", "http-url", "x-url",
+        "request-uri", "x-request-uri", "x-path-info",
         "x-envoy-original-*", "x-waws-unencoded-url", "x-matched-path", "x-now-route-matches",
         "x-invoke-*", "x-middleware-*", "x-accel-*", "x-sendfile-type",
         # Method.
@@ -65,8 +67,8 @@ ANSWERED: Final = frozenset(
 )  # fmt: skip
 
 #: Fields by which proxies that sign people in tell the application who it is. What a handler makes
-#: of them is one visitor's page. (oauth2-proxy, Authelia and Authentik, AWS, Google, Azure and
-#: Cloudflare; keys of APIs.)
+#: of them is one visitor's page. (oauth2-proxy, Authelia and Authentik, Pomerium, Vouch, Kong,
+#: Tailscale, AWS, Google, Azure and Cloudflare; certificates, RFC 9440; keys of APIs.)
 PERSONAL: Final = frozenset(
     (
         "remote-user", "x-remote-user", "x-forwarded-user", "x-auth-request-user",
@@ -76,7 +78,17 @@ PERSONAL: Final = frozenset(
         "x-goog-iap-jwt-assertion", "x-ms-client-principal", "x-ms-client-principal-id",
         "x-ms-token-aad-id-token", "cf-access-jwt-assertion",
         "cf-access-authenticated-user-email", "x-api-key", "x-auth-token", "x-access-token",
-        "x-user-id", "x-webauth-user",
+        "x-user-id", "x-webauth-user", "x-user", "x-username", "x-user-name", "x-email",
+        "x-user-email", "x-auth-user", "x-auth-email", "x-remote-email", "x-remote-groups",
+        "x-session-id", "x-session-token", "x-authorization", "x-jwt-assertion", "api-key",
+        "private-token", "x-consumer-id", "x-consumer-username", "x-consumer-custom-id",
+        "x-credential-identifier", "x-authenticated-userid", "x-pomerium-jwt-assertion",
+        "x-pomerium-claim-email", "x-vouch-user", "x-vouch-idp-accesstoken", "x-authentik-email",
+        "x-authentik-groups", "x-authentik-name", "x-authentik-uid", "x-authentik-jwt",
+        "tailscale-user-login", "tailscale-user-name", "x-amz-security-token",
+        "x-amzn-oidc-accesstoken", "x-ms-client-principal-name", "x-ms-token-aad-access-token",
+        "client-cert", "client-cert-chain", "x-client-cert", "x-ssl-client-cert",
+        "x-ssl-client-s-dn", "x-ssl-client-dn", "x-ssl-client-verify", "ssl-client-cert",
     )
 )  # fmt: skip
 

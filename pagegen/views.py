@@ -6,8 +6,10 @@ mention here; the fronts make their environ or scope from a :class:`View`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from .fields import cookies, tokens
 from .identities import Source
@@ -15,6 +17,16 @@ from .law.vary import visible
 from .messages import Fields, Request
 from .verdicts import Plan
 from .wrote import others
+
+#: Members of a ``tracestate`` (W3C Trace Context §3.3.1.2); one with more is hidden.
+MAX_TRACE_MEMBERS: Final = 32
+#: W3C Trace Context §3.2.2; of versions to come the part that is known today.
+_TRACE: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+#: §3.3.1.3, but of values the characters alone that no markup, script or template is made of: a
+#: page that prints them is shown to everybody.
+_TRACE_MEMBER: Final = re.compile(r"[a-z0-9][a-z0-9_*/@-]{0,255}=[A-Za-z0-9_.:;~+*/@|-]{1,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +60,9 @@ def view(plan: Plan, request: Request) -> View:
     fields = {"host": inputs.host}
     fields.update((name, value) for name, value in inputs.headers if value is not None)
     names = [source.target for source in shown if source.kind == "header"]
-    names += [name for name in plan.passing if ":" not in name]
-    for name in names:
-        if name not in fields and (value := request.fields.get(name)) is not None:
-            fields[name] = value
+    fields |= _sent(request, (name for name in names if name not in fields))
+    passing = (name for name in plan.passing if ":" not in name and name not in fields)
+    fields |= {name: value for name, value in _sent(request, passing) if _passes(name, value)}
     if jar := "; ".join(_cookies(plan, request, shown)):
         fields["cookie"] = jar
     return View(
@@ -61,6 +72,22 @@ def view(plan: Plan, request: Request) -> View:
         tuple(_context(shown, plan.passing)),
         tuple((who.name, who.value) for who in inputs.people),
     )
+
+
+def _sent(request: Request, names: Iterable[str]) -> list[tuple[str, str]]:
+    found = ((name, request.fields.get(name)) for name in names)
+    return [(name, value) for name, value in found if value is not None]
+
+
+def _passes(name: str, value: str) -> bool:
+    """Whether an unkeyed field may be seen: one that is to name a trace has to do so."""
+    if name == "traceparent":
+        return _TRACE.fullmatch(value) is not None
+    if name == "tracestate":
+        members = value.split(",", MAX_TRACE_MEMBERS)
+        texts = filter(None, (member.strip(" \t") for member in members))
+        return len(members) <= MAX_TRACE_MEMBERS and all(map(_TRACE_MEMBER.fullmatch, texts))
+    return True
 
 
 def shown(plan: Plan, name: str, nominated: Collection[str]) -> bool:

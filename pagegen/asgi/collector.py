@@ -10,7 +10,7 @@ from typing import Final
 from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange
-from ..law.storing import Refusal, declared_length, end_to_end
+from ..law.storing import Refusal, declared_length
 from ..law.validation import unchanged, without_content
 from ..messages import Fields, Request, ResponseHead, wire_form
 from ..status import Manner
@@ -24,7 +24,8 @@ AT_ONCE: Final = 16_384
 
 
 class Collector:
-    """Passes a response on piece by piece while collecting it, and admits it before its last byte.
+    """Passes a response on piece by piece while collecting it, and admits it before its last byte;
+    where nobody said how long the body is, when the application has returned.
 
     The head is held until the first body message (ASGI asks servers for no less), so a page whose
     body comes in one piece leaves with its validator, or as the 304 that the client asked for.
@@ -56,6 +57,10 @@ class Collector:
         self._unchanged = False
         self._course: Course | Refusal | None = None
         self._complete = False
+        #: The end of a body in pieces that nobody said the length of. It counts when the
+        #: application has returned: Starlette's BaseHTTPMiddleware ends the body of a handler that
+        #: failed, and raises afterwards.
+        self._last: Message | None = None
         #: Whether the application has heard that the client is gone, or was cut short.
         self._alone = False
         self._handling = False
@@ -139,14 +144,28 @@ class Collector:
             await self._give_up(refusal)
             await self._pass(message)
         elif not message.get("more_body", False):
-            await self._finish(message, head, collection)
+            unsized = self._declared is None and head.status != 204
+            if unsized and (not piece or self._taken > len(piece)):
+                await self._end_doubtfully(message, head)
+            else:
+                await self._finish(message, head, collection)
         elif not collection.holding:
-            try:
-                await self._begin(self._engine.leaving_fields(self.ticket, self._request, head))
-                await self._send(message)
-            except BaseException:
-                self._alone = True
-                raise
+            await self._forward(message, head)
+
+    async def _forward(self, message: Message, head: ResponseHead) -> None:
+        """Send a piece, and the head before the first one. A client that has gone is noted."""
+        try:
+            await self._begin(self._engine.leaving_fields(self.ticket, self._request, head))
+            await self._send(message)
+        except BaseException:
+            self._alone = True
+            raise
+
+    async def _end_doubtfully(self, message: Message, head: ResponseHead) -> None:
+        """The end of a body that may not be whole: its client gets it now, the cache waits."""
+        self._last, self._complete = message, True
+        await self._engine.settle(self._exchange)
+        await self._forward(message, head)
 
     async def _finish(self, message: Message, head: ResponseHead, collection: Collection) -> None:
         body = collection.body()
@@ -157,6 +176,8 @@ class Collector:
         outcome = await self._engine.admit(self.ticket, head, body, codings)
         await self._engine.settle(self._exchange)
         self._complete = True
+        if self._last is not None:
+            return  # its client has had all of it
         if isinstance(outcome, Admitted) and not self._begun:
             await self._send_admitted(outcome, head)
             return
@@ -186,7 +207,7 @@ class Collector:
         self._unchanged = fields is None and unchanged(self._request.fields, self._head)
         sent = self._manner.leaving_fields(
             self.ticket,
-            end_to_end(self._head.fields) if fields is None else fields,
+            self._engine.refused_fields(self.ticket, self._head) if fields is None else fields,
             refused,
             self._engine.now(),
             stored=fields is not None,
@@ -212,6 +233,11 @@ class Collector:
             await self.rescue()
         elif self._course is Course.VALIDATE and self._head is not None and not self._complete:
             await self._freshen(self._head)
+        elif self._last is not None and self._head is not None and self._collection is not None:
+            if self._cut_short():
+                await self._give_up(Refusal.INCOMPLETE)
+            else:
+                await self._finish(self._last, self._head, self._collection)
         elif not self._complete and self._collection is not None:
             await self._give_up(Refusal.INCOMPLETE)
 

@@ -15,7 +15,7 @@ Section numbers are RFC 9110's unless another is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from zlib import crc32
 
@@ -110,12 +110,15 @@ def chosen(accept_encoding: str | None, codings: tuple[str, ...]) -> str | None:
     return None if best == "identity" else best
 
 
-def varied(fields: Fields) -> Fields:
-    """Fields whose ``Vary`` names ``Accept-Encoding`` (§12.5.5), once, in one line; ``*`` stays."""
+def varied(fields: Fields, names: Sequence[str] = ("Accept-Encoding",)) -> Fields:
+    """Fields whose ``Vary`` has these names (§12.5.5) too, once, in one line; ``*`` stays."""
     lines = [value for name, value in fields if name.lower() == "vary"]
-    if not {"*", "accept-encoding"}.isdisjoint(tokens(", ".join(lines))):
+    said = tokens(", ".join(lines))
+    missing = [name for name in names if name.lower() not in said]
+    if "*" in said or not missing:
         return fields
-    merged = ("Vary", ", ".join((*filter(None, lines), "Accept-Encoding")))
+    # One line: some caches go by the last one alone (nginx before 1.23).
+    merged = ("Vary", ", ".join((*filter(None, lines), *missing)))
     # In the place of the first line, where people look for it.
     place = next((i for i, (name, _) in enumerate(fields) if name.lower() == "vary"), len(fields))
     rest = (pair for pair in fields[place:] if pair[0].lower() != "vary")

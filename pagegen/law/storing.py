@@ -167,7 +167,7 @@ def _by_visitor(
 def _by_variance(
     head: ResponseHead, rule: Rule, keyed: Collection[str], seen: Mapping[str, str]
 ) -> Refusal | None:
-    covered = vary.selectable(head) if rule.open else vary.uncovered(head, keyed) is None
+    covered = vary.selectable(head, keyed) if rule.open else vary.uncovered(head, keyed) is None
     if not covered:
         return Refusal.VARY
     # Of its own: what somebody had handed back says nothing of the page that is stored.

@@ -51,6 +51,11 @@ _OF_CONTENT: Final = frozenset(
 _KEPT_BY_ERRORS: Final = ("vary", "access-control-", "cross-origin-", "timing-allow-origin")
 
 
+#: What is said of answers to one client's wish: some caches keep errors unasked, for everybody
+#: (H. V. Nguyen et al., "Your Cache Has Fallen", 2019).
+NO_STORE: Final[Fields] = (("Cache-Control", "no-store"),)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A response made of a page that is not the page itself: a part of it, or an error."""
@@ -186,7 +191,7 @@ def error(page: StoredResponse, status: int, reason: str, more: Fields = ()) -> 
     body = f"{reason}\n".encode("ascii")
     kept = tuple(pair for pair in page.fields if pair[0].lower().startswith(_KEPT_BY_ERRORS))
     own = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
-    return Answer(status, reason, (*kept, *more, *own), body)
+    return Answer(status, reason, (*kept, *more, *NO_STORE, *own), body)
 
 
 def strong_etag(body: bytes, fields: Fields) -> str:

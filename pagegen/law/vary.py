@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote
 
 from ..fields import MAX_VALUE, TOKEN, tokens
 from ..messages import ResponseHead
@@ -36,6 +37,7 @@ _LEADING: Final = (
 #: Part of every value that names a place; so "document" or "en" in a path is none that was handed
 #: back.
 _PLACE: Final = re.compile(r"[/.:]")
+_AUTHORITY: Final = re.compile(r"//([^/?#\s]+)")
 #: Characters of the shortest value that is looked for: "a.bc".
 _SHORTEST: Final = 4
 
@@ -75,8 +77,9 @@ def uncovered(head: ResponseHead, keyed: Collection[str]) -> str | None:
 def selecting(head: ResponseHead, keyed: Collection[str] = ()) -> tuple[str, ...] | None:
     """Names of the request fields that selected this response: in lower case, sorted, each once.
 
-    Those that are ``keyed`` are left out, since the slot tells them apart already. None when no
-    later request can be known to match: ``*`` among the members, a member that is no field name,
+    Those that are ``keyed`` are left out, since the slot tells them apart already, and a page's
+    own ``Vary`` has all of them (see ``law/downstream``). None when no later request can be known
+    to match: ``*`` among the members, a member that is no field name,
     one with an underscore (a WSGI environ shows its value under another name too), and more than
     ``MAX_SELECTING`` names.
     """
@@ -84,9 +87,9 @@ def selecting(head: ResponseHead, keyed: Collection[str] = ()) -> tuple[str, ...
     if value is not None and len(value) > MAX_VALUE:
         return None
     named = frozenset(tokens(value))
-    if "*" in named or "_" in "".join(named) or not all(map(TOKEN.fullmatch, named)):
-        return None
     names = named.difference(keyed)
+    if "*" in named or "_" in "".join(names) or not all(map(TOKEN.fullmatch, names)):
+        return None
     return tuple(sorted(names)) if len(names) <= MAX_SELECTING else None
 
 
@@ -101,21 +104,31 @@ def reflects(head: ResponseHead, keyed: Collection[str], seen: Mapping[str, str]
     named = frozenset((*tokens(head.get("vary")), *keyed))
     if head.has("content-encoding") and "accept-encoding" in seen.keys() - named:
         return True
-    leading = [line for name in _LEADING for line in head.lines(name)]
-    return bool(leading) and any(
-        _stands_in(value, leading) for name, value in seen.items() if name not in named
+    lines = [line.casefold() for name in _LEADING for line in head.lines(name)]
+    lines += [unquote(line) for line in lines if "%" in line]
+    host = seen.get("host", "").casefold()
+    return bool(lines) and any(
+        place in line
+        for name, value in seen.items()
+        if name not in named
+        for place in _places(value.casefold()) - {host}
+        for line in lines
     )
 
 
-def _stands_in(value: str, lines: list[str]) -> bool:
-    if len(value) < _SHORTEST or not (value == "null" or _PLACE.search(value)):
-        return False
-    return any(value in line for line in lines)
+def _places(value: str) -> set[str]:
+    """What would lead somewhere where it is handed back: a value that names a place, as a whole and
+    by its authorities.
+    """
+    if value == "null":
+        return {value}
+    parts = (value.rstrip("/"), *_AUTHORITY.findall(value[:MAX_VALUE]))
+    return {part for part in parts if len(part) >= _SHORTEST and _PLACE.search(part)}
 
 
-def selectable(head: ResponseHead) -> bool:
+def selectable(head: ResponseHead, keyed: Collection[str] = ()) -> bool:
     """Whether a later request can be known to match this response's ``Vary``."""
-    return selecting(head) is not None
+    return selecting(head, keyed) is not None
 
 
 def visible(name: str, nominated: Collection[str] = ()) -> bool:

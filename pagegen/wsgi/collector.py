@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ..collecting import Collection
 from ..engine import Engine
 from ..exchange import Exchange, handling
-from ..law.storing import Refusal, declared_length, end_to_end
+from ..law.storing import Refusal, declared_length
 from ..law.validation import unchanged, without_content
 from ..logs import logger
 from ..messages import Fields, Request, ResponseHead
@@ -194,7 +194,7 @@ class Collector:
         self._unchanged = fields is None and unchanged(self._request.fields, self._head)
         sent = self._manner.leaving_fields(
             self.ticket,
-            end_to_end(self._head.fields) if fields is None else fields,
+            self._engine.refused_fields(self.ticket, self._head) if fields is None else fields,
             refused,
             self._engine.now(),
             stored=fields is not None,

@@ -190,7 +190,7 @@ def test_the_first_piece_leaves_when_the_application_sends_it() -> None:
 @pytest.mark.parametrize(
     "messages",
     [
-        [START, piece(b"hel", more=True), piece(b"lo")],
+        [SIZED, piece(b"hel", more=True), piece(b"lo")],
         [SIZED, piece(b"hel", more=True), piece(b"lo", more=True), piece(b"")],
         [START, piece(b"hello")],
     ],

@@ -174,7 +174,7 @@ def test_what_may_not_be_stored_passes_through_as_it_is(
 
 def test_statuses_are_stored_as_the_rule_lists_them(scenario: MakeScenario) -> None:
     stage = scenario(Rule(path="/**", share="public", ttl={"404": "10s", 200: "1h"}))
-    stage.handler = lambda seen: Reply(b"", status=int(seen.path[1:]))
+    stage.handler = lambda seen: Reply(b"page", status=int(seen.path[1:]))
     for path in ("/200", "/404", "/500"):
         stage.get(path)
     assert [stage.get(path).trace for path in ("/200", "/404", "/500")] == [

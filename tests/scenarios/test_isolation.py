@@ -98,8 +98,8 @@ def test_values_outside_their_set_take_the_default_or_bypass(scenario: MakeScena
 @pytest.mark.parametrize("rule", [PAGE, Rule(path="/page/{id}", share="public", ttl=60)])
 def test_a_body_on_get_and_credentials_are_a_bypass(scenario: MakeScenario, rule: Rule) -> None:
     stage = scenario(rule)
-    stage.handler = lambda seen: seen.body + seen.fields.get("authorization", "").encode()
-    assert stage.request("GET", "/page/1", body=b"fat").text == "fat"
+    stage.handler = lambda seen: seen.body + seen.fields.get("authorization", "-").encode()
+    assert stage.request("GET", "/page/1", body=b"fat").text == "fat-"
     assert stage.get("/page/1", {"authorization": "Basic eA=="}).text == "Basic eA=="
     assert stage.get("/page/1", {"transfer-encoding": "chunked"}).trace == "bypass: body"
     assert stage.get("/page/1").trace == "uri-miss, stored"
@@ -146,7 +146,11 @@ def test_passthrough_shows_a_header_that_is_not_keyed(scenario: MakeScenario) ->
         passthrough=["traceparent"],
     )
     stage.handler = lambda seen: repr(sorted(seen.fields))
-    fields = {"x-request-id": "1", "traceparent": "2", "tracestate": "3"}
+    fields = {
+        "x-request-id": "1",
+        "traceparent": f"00-{'1' * 32}-{'2' * 16}-01",
+        "tracestate": "k=v",
+    }
     assert stage.get("/p", fields).text == "['host', 'traceparent', 'x-request-id']"
     assert stage.get("/p", {"x-request-id": "9"}).trace == "hit"
 

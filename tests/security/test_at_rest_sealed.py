@@ -12,7 +12,7 @@ import pytest
 
 from pagegen import ConfigError, PageCache, Rule
 from pagegen.config import Settings
-from pagegen.keys import encode, personal
+from pagegen.keys import Encodable, encode, personal
 from pagegen.stepping import step
 from pagegen.stores import Codec, Keyring, MemoryStore, open_store
 from pagegen.stores.near import NearStore
@@ -114,7 +114,8 @@ def test_a_page_in_clear_is_no_page_where_it_is_to_be_encrypted(
 
 
 def test_an_encrypted_page_is_none_where_it_is_to_be_in_clear() -> None:
-    public = replace(page(b"body"), key=encode(()) + encode(()) + encode(()) + encode("x"))
+    parts: tuple[Encodable, ...] = (("site",), ("rule",), (), ("place",), (), ((), (), ()))
+    public = replace(page(b"body"), key=b"".join(map(encode, parts)))
     sealed = Codec(ALL).encode(public, PLACE)
     assert Codec(ALL).decode(sealed, PLACE) is not None
     assert Codec(BY_IDENTITY).decode(sealed, PLACE) is None
@@ -203,7 +204,7 @@ def test_keys_of_rules_that_share_by_identity_are_a_persons_and_others_are_not()
 
     rules = [
         *RULES,
-        Rule(path="/keyed", share="public", headers={"x-a": {}}, cookies={"b": {}}, ttl=1),
+        Rule(path="/keyed", share="public", headers={"x-a": {}}, ttl=1),
         Rule(path="/varies", share="public", mode="http"),
         Rule(path="/two", share=["user", "user2"], ttl=1),
         Rule(path="/l0:", name="l0:l0:", share=["user"], ttl=1, query={"l0:": {}}),

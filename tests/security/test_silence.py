@@ -178,14 +178,17 @@ def test_an_error_tells_its_names_to_code_and_not_to_logs(front: Front) -> None:
 #: What a response has that its handler did not send, unless somebody asked for more.
 OURS = {
     *("accept-ranges", "age", "content-length", "content-range", "date", "etag", "set-cookie"),
-    *("cache-control", "content-type"),
+    *("cache-control", "content-type", "vary"),
 }
 
 
 def test_a_response_tells_nothing_of_the_cache_but_what_http_asks_for(front: Front) -> None:
-    """``Age`` is what a cache must say of what it stored (RFC 9111 §5.1)."""
+    """``Age`` is what a cache must say of what it stored (RFC 9111 §5.1), and ``Vary`` names what
+    the rule keys, not by which field somebody is known.
+    """
     with site(front) as (stage, store):
         answers = [*visits(stage), *troubles(stage, store)]
+    assert {v for a in answers for n, v in a.fields if n.lower() == "vary"} <= {"X-Kind", "*"}
     names = {name.lower() for answer in answers for name, _ in answer.fields}
     assert names - {"cache-groups", "cache-group-invalidation"} <= OURS
     cookies = {v for a in answers for n, v in a.fields if n.lower() == "set-cookie"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_an_error_that_a_field_caused_is_nobody_elses(
 def test_an_error_that_is_about_the_path_is_a_page(scenario: MakeScenario) -> None:
     """So that a scan for what is not there does not reach the application each time."""
     stage = scenario(OPEN)
-    stage.handler = lambda seen: Reply(b"", int(seen.path[1:]), [FRESH])
+    stage.handler = lambda seen: Reply(b"none", int(seen.path[1:]), [FRESH])
     for status in (404, 405, 410, 414, 451, 501):
         assert [stage.get(f"/{status}").trace for _ in range(2)] == ["uri-miss, stored", "hit"]
 
@@ -156,6 +157,36 @@ def test_a_field_that_is_handed_back_and_varied_by_is_its_visitors_variant(
     assert stage.renders == 2
 
 
+DISGUISES = {
+    "its authority": lambda given: f"https://{urlsplit(given).netloc}/welcome",
+    "in lower case": str.lower,
+    "without its last slash": lambda given: given.rstrip("/"),
+    "escaped": lambda given: f"/login?back={quote(given, safe='')}",
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_place_that_is_handed_back_in_disguise_leads_nobody_else(
+    scenario: MakeScenario, disguise: str
+) -> None:
+    stage = scenario(OPEN)
+
+    def handler(seen: Seen) -> Reply:
+        given = seen.fields.get("referer")
+        place = DISGUISES[disguise](given) if given else "/home"
+        return Reply(b"", 301, [FRESH, ("Location", place)])
+
+    stage.handler = handler
+    assert stage.get("/a", {"referer": "https://Evil.example/Trap/"}).trace == "refused-reflects"
+    assert stage.get("/a").get("location") == "/home"
+
+
+def test_a_redirect_to_the_site_itself_hands_nothing_back(scenario: MakeScenario) -> None:
+    stage = scenario(OPEN)
+    stage.handler = lambda seen: Reply(b"on", 301, [FRESH, ("Location", "http://testserver/home")])
+    assert stage.get("/a", {"referer": "http://testserver/a"}).trace == "uri-miss, stored"
+
+
 def test_a_field_that_passes_through_a_keyed_rule_leads_nobody_else(scenario: MakeScenario) -> None:
     rule = Rule(path="/**", share="public", ttl={302: "1h"}, passthrough=["referer"])
     stage = scenario(rule)
@@ -202,7 +233,7 @@ def test_what_is_handed_back_to_one_takes_nobodys_page_away(scenario: MakeScenar
 
 def test_words_that_name_no_place_may_stand_in_a_path(scenario: MakeScenario) -> None:
     stage = scenario(OPEN)
-    stage.handler = lambda seen: Reply(b"", 301, [FRESH, ("Location", "/document/empty/en")])
+    stage.handler = lambda seen: Reply(b"on", 301, [FRESH, ("Location", "/document/empty/en")])
     asked = {"sec-fetch-dest": "document", "sec-fetch-mode": "empty", "accept-language": "en"}
     assert [stage.get("/a", asked).trace for _ in range(2)] == ["uri-miss, stored", "hit"]
 

@@ -52,6 +52,13 @@ def page(shape: str) -> str:
     return f"/{shape}/{next(_NUMBERS)}"
 
 
+def _there(shape: str) -> tuple[str, ...]:
+    """What who asks with the last byte in hand is told. A stream without a length is stored when
+    the application has returned: until then one waits for it.
+    """
+    return ("hit", "collapsed") if shape == "pieces" else ("hit",)
+
+
 @EVERY
 def test_a_page_is_there_with_its_last_byte(
     one: HTTPConnection, other: HTTPConnection, shape: str
@@ -60,7 +67,8 @@ def test_a_page_is_there_with_its_last_byte(
     first = ask(one, "GET", path)
     again = ask(other, "GET", path)
     assert first.trace.startswith("uri-miss")
-    assert (again.trace, again.body) == ("hit", first.body)
+    assert again.trace in _there(shape)
+    assert again.body == first.body
 
 
 @EVERY
@@ -70,7 +78,7 @@ def test_what_was_written_is_forgotten_with_the_last_byte_of_the_answer(
     path = page(shape)
     for _ in range(2):
         ask(one, "GET", path)
-        assert ask(other, "GET", path).trace == "hit"
+        assert ask(other, "GET", path).trace in _there(shape)
         ask(one, "POST", path)
         assert ask(other, "GET", path).trace.startswith("stale")
 

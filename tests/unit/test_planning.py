@@ -315,12 +315,13 @@ def test_the_first_rule_whose_path_and_method_match_decides() -> None:
 
 def test_what_passes_through_is_seen_and_not_keyed() -> None:
     passing = planner(public(passthrough=["x-id", "scope:app.db"]), passthrough=("traceparent",))
-    asked = request(fields={"x-id": "5", "traceparent": "t", "x-other": "1"})
+    trace = f"00-{'1' * 32}-{'2' * 16}-01"
+    asked = request(fields={"x-id": "5", "traceparent": trace, "x-other": "1"})
     found = passing.plan(asked)
     assert isinstance(found, Plan)
     assert "x-id" not in found.keyed
     seen = view(found, asked)
-    assert seen.fields == (("host", "example.com"), ("traceparent", "t"), ("x-id", "5"))
+    assert seen.fields == (("host", "example.com"), ("traceparent", trace), ("x-id", "5"))
     assert seen.context == (("app", "db"),)
     assert found.slot == getattr(passing.plan(request()), "slot", None)
 

@@ -19,13 +19,10 @@ from django.db import (
 )
 from django.db.models import sql
 
-from ...logs import logger
 from . import transactions
 from .caches import get_cache
 from .guard import UnseenWriteError, accounted
 from .plans import Plan, Watched, are_keys, is_exact
-
-log = logger("pagegen.contrib.django")
 
 #: Rows of one statement, and names that wait for one commit. 10,000 names are some 500 kB and one
 #: call to the store of about 0.1 s; what changes more has a namespace for all of it, or is refused.

@@ -49,8 +49,9 @@ _WRITES: Final = re.compile(
 )
 _TRUNCATES: Final = re.compile(r"\bTRUNCATE\b(?:\s+TABLE)?(?:\s+ONLY)?\s+([^;]+)", re.IGNORECASE)
 _LISTED: Final = re.compile(r"(?:^|,)\s*(?:ONLY\s+)?" + _NAME, re.IGNORECASE)
-#: Comments and texts, in which words mean nothing. Names between quotes stay.
-_MUTE: Final = re.compile(rf"({_QUOTED})|--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+#: Comments and texts, in which words mean nothing. Names between quotes stay, and so does what
+#: stands behind ``/*!``: MySQL runs that.
+_MUTE: Final = re.compile(rf"({_QUOTED})|--[^\n]*|/\*(?!!).*?\*/|'(?:[^']|'')*'", re.DOTALL)
 
 _accounted: Final[ContextVar[bool]] = ContextVar("pagegen_accounted", default=False)
 _warned: Final[set[tuple[str, int]]] = set()

@@ -236,8 +236,13 @@ def key_encoding(data: bytes) -> None:
     holds([type(first), type(second)] == list(map(type, values)), "another type", values)
     whole = keys.encode(("site",)) + keys.encode("rule") + keys.encode(tuple(map(repr, values)))
     holds(keys.personal(whole), "a person's page counts as everybody's", values)
-    public = keys.encode(("site", values[0])) + keys.encode(values[1]) + keys.encode(()) + data
-    holds(not keys.personal(public), "everybody's page counts as a person's", values)
+    begun = b"".join(
+        map(keys.encode, (("site", values[0]), values[1], (), ("place",), tuple(values)))
+    )
+    for name, who in (("accept", False), ("cookie", True), ("authorization", True)):
+        whole = begun + keys.encode((((name, "x"),), (), ()))
+        holds(keys.personal(whole) is who, "whose page it is", name, values)
+        keys.personal(whole + data)
 
 
 @target("7d", "30s", "64MiB", "1.5h", "0", "-1", "e9", "9" * 18, " ")

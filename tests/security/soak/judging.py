@@ -25,8 +25,9 @@ _FRESH: Final = re.compile(r"sid=(fresh-[0-9a-f]{32})")
 _KEY: Final = re.compile(r"; key=")
 #: What is served from the cache.
 _SERVED: Final = ("hit", "stale hit", "collapsed")
-#: Breaches and failures that are kept to be shown or tried again.
+#: Breaches that are kept to be shown, and failures to be tried again.
 MOST: Final = 60
+MOST_FAILURES: Final = 5_000
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Judge:
             self.breaches.append(f"{said}\n    {asked.data[:600]!r}")
 
     def _failed(self, server: str, asked: Attack) -> None:
-        if len(self.failures) < MOST:
+        if len(self.failures) < MOST_FAILURES:
             self.failures.append((server, asked))
 
     def _breaches(self, asked: Attack, answer: Answer) -> list[str]:

@@ -8,7 +8,7 @@ import re
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ _WORKER: Final = re.compile(r"(?:Started server process \[|Booting worker with p
 #: What a log must not hold: a request that pagegen itself failed on, and exceptions of anybody.
 _DEFECT: Final = re.compile(r"could not be planned|Traceback|Exception in ASGI")
 _LOOKS: Final = 0.5
+_WARMING: Final = 1.0
 _SLOW: Final = 3.0
 
 
@@ -83,8 +84,10 @@ class Found:
 
 
 @contextmanager
-def serving(folder: Path, *, bare: bool = False) -> Iterator[list[Server]]:
-    """Serve the site on both servers, over one database and one store, while the block runs."""
+def serving(
+    folder: Path, *, bare: bool = False, names: Iterable[str] = tuple(SERVERS)
+) -> Iterator[list[Server]]:
+    """Serve the site on these servers, over one database and one store, while the block runs."""
     database = folder / "catalogue.sqlite"
     more = {
         "DEMO_DATABASE": str(database),
@@ -96,7 +99,7 @@ def serving(folder: Path, *, bare: bool = False) -> Iterator[list[Server]]:
         **({"SOAK_BARE": "1"} if bare else {}),
     }
     with ExitStack() as stack:
-        yield [stack.enter_context(_served(name, folder, more)) for name in SERVERS]
+        yield [stack.enter_context(_served(name, folder, more)) for name in names]
 
 
 @contextmanager
@@ -124,7 +127,8 @@ def soak(seconds: float, folder: Path, seed: int = 7) -> Found:
         for server in servers:
             _look_at_the_end(server, found)
     if found.judge.failures:
-        with serving(folder, bare=True) as servers:
+        names = sorted({server for server, _ in found.judge.failures})
+        with serving(folder, bare=True, names=names) as servers:
             asyncio.run(_again({server.name: server.port for server in servers}, found))
     return found
 
@@ -162,9 +166,9 @@ async def _both(servers: list[Server], found: Found, seed: int) -> None:
 
 async def _warm(server: Server, found: Found) -> None:
     """Let each worker answer, so that all that is made once is there."""
-    for number in USERS:
-        person = Person(number, server.name, server.port, Judge(), Diary(), Random(number))
-        await asyncio.gather(*(person.browse(monotonic() + 0.3) for _ in range(2)))
+    until = monotonic() + _WARMING
+    who = (server.name, server.port, Judge(), Diary())
+    await asyncio.gather(*(Person(n, *who, Random(n)).browse(until) for n in USERS))
     for worker in server.workers:
         found.weights[f"{server.name} {worker}"] = Weight(_resident(worker), 0)
 

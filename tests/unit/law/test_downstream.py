@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pagegen.law.downstream import added, navigates, not_cached, page_fields, passing_fields
+from pagegen.law.downstream import (
+    added,
+    navigates,
+    not_cached,
+    page_fields,
+    passing_fields,
+    refused_fields,
+    selected_by,
+)
+from pagegen.law.storing import stored_fields
 from pagegen.law.validation import strong_etag
 from pagegen.messages import Fields, GivenFields, Request, ResponseHead
 from pagegen.rules import Rule
@@ -18,6 +27,11 @@ EXPIRES = ("Expires", "Sun, 06 Nov 2094 08:49:37 GMT")
 def rule(*namespaces: str) -> Rule:
     """A rule with these namespaces."""
     return Rule(path="/page", share="public", namespaces=namespaces)
+
+
+def sent(head: ResponseHead, body: bytes, under: Rule) -> Fields:
+    """What a page is sent with that nothing of a request selects."""
+    return page_fields(stored_fields(head), head, body, under)
 
 
 class Case(NamedTuple):
@@ -81,16 +95,16 @@ def test_a_page_of_one_visitors_that_can_be_invalidated_says_both() -> None:
     assert added(ResponseHead(200, ()), theirs) == NO_CACHE + PRIVATE
     navigated = GivenFields({"sec-fetch-mode": "navigate"})
     request = Request("GET", "http", "", "/page", None, "", navigated, {})
-    left = passing_fields(ResponseHead(200, ()), theirs, request)
+    left = passing_fields(ResponseHead(200, ()), theirs, (), request)
     assert left == (*NO_CACHE, *PRIVATE, ("Vary", "*"))
     # Only where the no-cache is ours.
     spoke = ResponseHead(200, (("Cache-Control", "max-age=5"),))
-    assert passing_fields(spoke, theirs, request) == (*spoke.fields, *PRIVATE)
+    assert passing_fields(spoke, theirs, (), request) == (*spoke.fields, *PRIVATE)
 
 
 def test_a_page_is_sent_with_a_strong_validator_and_its_length() -> None:
     head = ResponseHead(200, (("Content-Type", "text/html"), ("Date", "x"), ("Set-Cookie", "a=1")))
-    fields = page_fields(head, b"body", rule("a"))
+    fields = sent(head, b"body", rule("a"))
     assert fields == (
         ("Content-Type", "text/html"),
         ("ETag", strong_etag(b"body", (("Content-Type", "text/html"),))),
@@ -113,13 +127,13 @@ def test_a_page_is_sent_with_a_strong_validator_and_its_length() -> None:
 def test_pages_that_have_parts_say_so_unless_the_application_spoke(
     status: int, said: Fields, expect: list[str]
 ) -> None:
-    fields = page_fields(ResponseHead(status, said), b"body", rule())
+    fields = sent(ResponseHead(status, said), b"body", rule())
     assert [value for name, value in fields if name.lower() == "accept-ranges"] == expect
 
 
 @pytest.mark.parametrize("etag", ['"mine"', 'W/"mine"'])
 def test_the_validator_of_the_application_stays(etag: str) -> None:
-    fields = page_fields(ResponseHead(200, (("etag", etag),)), b"", rule("a"))
+    fields = sent(ResponseHead(200, (("etag", etag),)), b"", rule("a"))
     assert [value for name, value in fields if name.lower() == "etag"] == [etag]
 
 
@@ -131,7 +145,7 @@ def test_the_validator_of_the_application_stays(etag: str) -> None:
 def test_a_page_has_its_own_length_and_never_a_wrong_one(
     status: int, body: bytes, expect: list[str]
 ) -> None:
-    fields = page_fields(ResponseHead(status, (("content-length", "99"),)), body, rule())
+    fields = sent(ResponseHead(status, (("content-length", "99"),)), body, rule())
     assert [value for name, value in fields if name.lower() == "content-length"] == expect
 
 
@@ -145,6 +159,7 @@ class Passing(NamedTuple):
     expect: Fields
     rule: dict[str, Any] = {}
     mode: str | None = None
+    keyed: tuple[str, ...] = ("host",)
 
 
 SILENT: dict[str, Any] = {"namespaces": ["a"]}
@@ -170,6 +185,15 @@ PASSING = [
     Passing("never-coded", "RFC 9110 §12.5.5", "what never is does not",
             (("Content-Type", "image/png"),), (("Content-Type", "image/png"),), GZIP),
     Passing("uncoded", "RFC 9110 §12.5.5", "nor where the rule codes nothing", (HTML,), (HTML,)),
+    Passing("keyed", "RFC 9110 §12.5.5", "what selected it is named", (HTML,),
+            (HTML, ("Vary", "Cookie, X-A")), keyed=("x-a", "host", "cookie")),
+    Passing("keyed-coded", "RFC 9110 §12.5.5", "with the coding", (HTML,),
+            (HTML, ("Vary", "Cookie, Accept-Encoding")), GZIP, keyed=("cookie",)),
+    Passing("keyed-said", "RFC 9110 §12.5.5", "each once, where the first stood",
+            (("vary", "x-B,cookie"), HTML, ("Vary", "X-C")),
+            (("Vary", "x-B,cookie, X-C, X-A"), HTML), keyed=("x-a", "x-b", "cookie")),
+    Passing("keyed-all", "RFC 9110 §12.5.5", "all is more", (("vary", "a, *"),),
+            (("vary", "a, *"),), keyed=("x-a",)),
 ]  # fmt: skip
 
 
@@ -179,8 +203,57 @@ def test_a_response_that_leaves_at_once_says_what_its_page_would(case: Passing) 
     request = Request("GET", "http", "", "/page", None, "", fields, {})
     asked = Rule(path="/page", share="public", ttl="1h", **case.rule)
     head = ResponseHead(200, case.given)
-    assert passing_fields(head, asked, request) == case.expect, case.says
+    assert passing_fields(head, asked, case.keyed, request) == case.expect, case.says
     assert navigates(fields) is (case.mode == "navigate")
+
+
+def test_what_is_not_stored_leaves_as_it_came_but_for_whom_it_is() -> None:
+    head = ResponseHead(404, (HTML, COOKIE, ("Connection", "x-a"), ("X-A", "1")))
+    public = Rule(path="/page", share="public", ttl="1h", **SILENT, **DROPS, **GZIP)
+    theirs = Rule(path="/page", share=["user"], ttl="1h", **SILENT)
+    assert refused_fields(head, public, {"host"}) == (HTML, COOKIE)
+    assert refused_fields(head, public, {"x-b"}) == (HTML, COOKIE, ("Vary", "X-B"))
+    assert refused_fields(head, theirs, {"cookie"}) == (HTML, COOKIE, *PRIVATE)
+    for word in ("no-store", "private"):
+        said = (("Cache-Control", word),)
+        assert refused_fields(ResponseHead(200, said), theirs, {"cookie"}) == said
+
+
+KEYED = frozenset(("x-b", "host", "accept-language", "cookie"))
+OPENING = [
+    (("cache-control", "public, max-age=5"),),
+    (("Cache-Control", "max-age=5"), ("Cache-Control", "s-maxage=5")),
+    (("CDN-Cache-Control", "max-age=5"),),
+    (("Cloudflare-CDN-Cache-Control", "max-age=5"), ("Cache-Control", "private")),
+    (("surrogate-control", "max-age=5"),),
+]
+CLOSED = [
+    (),
+    (("Cache-Control", "max-age=5"),),
+    (("Cache-Control", 'private, public="x"'),),
+    (("Pagegen-Cache-Control", "public, max-age=5"),),
+    (("Access-Control-Max-Age", "5"), ("X-DNS-Prefetch-Control", "on")),
+]
+
+
+@pytest.mark.parametrize("said", [*OPENING, *CLOSED])
+def test_all_that_is_keyed_selects_but_the_host(said: Fields) -> None:
+    head = ResponseHead(200, said)
+    everybodys = Rule(path="/page", share="public", ttl="1h")
+    assert selected_by(head, everybodys, {"host"}, said) == said
+    found = selected_by(head, everybodys, KEYED, said)
+    assert found == (*said, ("Vary", "Accept-Language, Cookie, X-B"))
+
+
+@pytest.mark.parametrize("said", [*OPENING, *CLOSED])
+def test_who_asks_selects_where_others_may_keep_the_page(said: Fields) -> None:
+    head = ResponseHead(200, said)
+    theirs = Rule(path="/page", share=["user"], ttl="1h", headers={"accept-language": {}})
+    more = Rule(path="/page", share=["user"], ttl="1h", cookies={"theme": {}})
+    expect = "Accept-Language, Cookie, X-B"
+    names = (expect, expect) if said in OPENING else ("Accept-Language", "Cookie")
+    for rule, name in zip((theirs, more), names, strict=True):
+        assert selected_by(head, rule, KEYED, said) == (*said, ("Vary", name))
 
 
 def test_who_wants_nothing_but_what_is_cached_is_told_that_there_is_none() -> None:
@@ -188,4 +261,4 @@ def test_who_wants_nothing_but_what_is_cached_is_told_that_there_is_none() -> No
     assert (answer.status, answer.reason) == (504, "Gateway Timeout")  # RFC 9111 §5.2.1.7
     assert answer.body == b"Not in the cache\n"
     own = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "17"))
-    assert answer.fields == own
+    assert answer.fields == (*own, ("Cache-Control", "no-store"))

@@ -268,6 +268,7 @@ def test_none_that_can_be_sent_is_a_416_with_the_length_of_the_page() -> None:
     assert answer.fields == (
         ("Vary", "host"),
         ("Content-Range", "bytes */1000"),
+        ("Cache-Control", "no-store"),
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", "22"),
     )

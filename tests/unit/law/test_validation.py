@@ -283,7 +283,7 @@ def test_a_412_carries_nothing_of_the_page_but_what_scripts_need_to_read_it() ->
     assert (answer.status, answer.reason) == (412, "Precondition Failed")
     assert answer.body == b"Precondition Failed\n"
     own = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "20"))
-    assert answer.fields == (*kept, *own)
+    assert answer.fields == (*kept, ("Cache-Control", "no-store"), *own)
 
 
 def test_a_304_has_the_fields_that_the_rfc_wants_and_no_others() -> None:

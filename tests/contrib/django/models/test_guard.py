@@ -36,6 +36,7 @@ STATEMENTS = {
     "WITH x AS (DELETE FROM shop_item RETURNING id) SELECT id FROM x": ("shop_item",),
     "/* hello */ -- there\n UPDATE shop_item SET price = 1": ("shop_item",),
     "SELECT 1; DELETE FROM shop_item": ("shop_item",),
+    "SELECT 1; /*!50000 DELETE FROM shop_item */": ("shop_item",),
     "INSERT INTO log SELECT * FROM shop_item": ("log",),
     'DELETE FROM "public"."an odd-table"': ("an odd-table",),
     'INSERT INTO"it\'s ""odd"""(n)VALUES(\'x\')': ('it\'s "odd"',),
