@@ -54,8 +54,8 @@ class Settings:
         signs, all are believed.
     names_key: secret that names in the store are made with, which stays when site keys change; in
         the same form. Without it, the only site key.
-    encrypt: which pages a shared store gets encrypted: those of rules that share by
-        ``"identity"``, or ``"all"``. Needs a site key and ``cryptography``.
+    encrypt: which pages a shared store gets encrypted: those that may be one person's
+        (``"identity"``), or ``"all"``. Needs a site key and ``cryptography``.
     max_delay: how long the store may keep a request in all, apart from its own timeout: a second
         verb is begun for it within the first half only.
     release: any text that changes with a deployment; pages of another release are not ours.

@@ -28,14 +28,15 @@ STEERING: Final = frozenset(
     (
         # Host, scheme and port.
         "forwarded", "x-forwarded", "x-forwarded-*", "x-forward-*", "x-forwarder-*", "x-host",
-        "x-http-host-override", "x-host-override", "host-override", "x-backend-host", "x-real-host",
-        "x-proxy-host", "proxy-host", "fastly-host",
+        "x-http-host-override", "x-http-host", "x-host-override", "host-override",
+        "x-backend-host", "x-real-host", "x-proxy-host", "proxy-host", "fastly-host",
         "x-scheme", "x-url-scheme", "front-end-https", "x-arr-ssl", "fastly-ssl", "cf-visitor",
         "cloudfront-forwarded-*",
         # Path.
         "x-original-*", "x-rewrite-*", "x-http-path-override", "x-http-destinationurl",
         "x-script-name", "x-proxy-url", "proxy-url", "base-url", "x-base-url", "http-url", "x-url",
-        "request-uri", "x-request-uri", "x-path-info",
+        "request-uri", "x-request-uri", "x-path-info", "path-info", "script-name", "x-path",
+        "x-uri", "x-base-path", "x-override-url",
         "x-envoy-original-*", "x-waws-unencoded-url", "x-matched-path", "x-now-route-matches",
         "x-invoke-*", "x-middleware-*", "x-accel-*", "x-sendfile-type",
         # Method.
@@ -89,6 +90,8 @@ PERSONAL: Final = frozenset(
         "x-amzn-oidc-accesstoken", "x-ms-client-principal-name", "x-ms-token-aad-access-token",
         "client-cert", "client-cert-chain", "x-client-cert", "x-ssl-client-cert",
         "x-ssl-client-s-dn", "x-ssl-client-dn", "x-ssl-client-verify", "ssl-client-cert",
+        "ssl-client-s-dn", "remote-name", "apikey", "dpop", "x-csrf-token", "x-csrftoken",
+        "x-xsrf-token",
     )
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: Which pages are encrypted: none, those of rules that share by identity, or all.
+#: Which pages are encrypted: none, those that may be one person's, or all.
 Encrypt = Literal[False, "identity", "all"]
 
 
