@@ -312,7 +312,7 @@ def test_unacknowledged_writes_do_not_make_the_commit_look_failed(
     assert stock.all(Shop).filter(name="a").exists()
     said = [r.getMessage() for r in caplog.records if r.name == "pagegen.contrib.django"]
     assert "shop:…, shops" in said[0]
-    assert "shop:2, shops" in said[1]
+    assert "shop:…, shops" in said[1]
     assert get_cache().statistics()["owed"] >= 3
     monkeypatch.undo()
 
