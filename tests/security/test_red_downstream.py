@@ -270,6 +270,25 @@ def test_more_keyed_headers_than_a_vary_may_select_by_are_no_reason_to_drop_a_pa
         assert stage.get("/many").trace == "hit"
 
 
+def test_two_lines_of_vary_that_became_one_make_no_tag_of_ours_the_applications(
+    front: Front,
+) -> None:
+    """It would be asked for what it never sent (RFC 9111 §4.3.1)."""
+    seen: list[Mapping[str, str]] = []
+
+    def handler(asked: Any) -> Reply:
+        seen.append(asked.fields)
+        return Reply(b"page", fields=[("Vary", "Cookie"), ("Vary", "X-Tenant")])
+
+    with stage_of(front) as stage:
+        stage.handler = handler
+        assert stage.get("/both", ADA).get("etag") is not None
+        stage.clock.advance(3601)
+        assert stage.get("/both", ADA).trace == "stale, stored"
+    assert len(seen) == 2
+    assert not any("if-none-match" in fields for fields in seen)
+
+
 # Who is a person, at rest.
 
 
@@ -308,6 +327,7 @@ def planned(rule: Rule, fields: Mapping[str, str], *, vary: str | None = None) -
         (Rule(path="/a", share="public", mode="http"), None, False),
         (Rule(path="/a", share="public", mode="http", headers={"x-a": {}}), "Cookie", True),
         (Rule(path="/a", share="public", mode="http", headers={"x-a": {}}), "X-A", False),
+        (Rule(path="/a", share="public", mode="http", headers={"x-api-key": {}}), "X-B", True),
     ],
 )
 def test_what_a_cookie_or_credentials_select_is_a_persons_and_sealed(

@@ -23,7 +23,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import random
@@ -33,6 +34,7 @@ from urllib.parse import parse_qs
 
 from .... import Identity, PageCache, Rule
 from ....identities import parse_source
+from ....logs import logger
 from .pages import Told, Versions, page
 
 ITEMS: Final = 12
@@ -116,10 +118,22 @@ def open_cache(
     """
     settings: dict[str, Any] = {"near": near} if near else {}
     who = Identity(name="visitor", sources=(parse_source("header:x-visitor"),))
-    return PageCache(
-        rules(mistake), identities=[who], store=store, site=site, cache_status=True,
-        site_key=f"of the site {site}", **settings,
-    )  # fmt: skip
+    with _unsaid():
+        return PageCache(
+            rules(mistake), identities=[who], store=store, site=site, cache_status=True,
+            site_key=f"of the site {site}", **settings,
+        )  # fmt: skip
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Without the warning of what loosens the promises: what visitors see unkeyed is tried here."""
+    log = logger("pagegen")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def create(path: str | Path) -> None:
