@@ -113,9 +113,7 @@ class Collector:
         cancelled, or an exception that was not there when it began is on its way. Some end their
         body in a ``finally`` then, as if it were whole.
         """
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            self._alone = True
+        self._alone = self._alone or _is_cancelled()
         return self._alone or (sys.exception() is not None and not self._handling)
 
     async def _on_start(self, message: Message, collection: Collection) -> None:
@@ -266,3 +264,12 @@ class Collector:
                 await self._engine.settle(self._exchange)
             finally:
                 await self._engine.give_back(self.ticket)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end. Stepped without an event loop there is none."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.cancelling() > 0

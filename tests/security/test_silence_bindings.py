@@ -60,9 +60,11 @@ def test_a_statement_that_is_warned_of_is_told_without_its_values(
 ) -> None:
     maker = sessionmaker(engine)
     watching = watch(maker, cache)
-    with listening() as said, maker.begin() as session:
+    with listening() as heard, maker.begin() as session:
         session.execute(text(statement))
-    assert len(said) == 1 and "items" in said[0]
+    # Other tests' classes may be warned of when a session begins.
+    said = [line for line in heard if "items" in line]
+    assert len(said) == 1
     assert leaks(said[0]) == set() and "4711" not in said[0]
     assert watching is not None
 
