@@ -32,6 +32,7 @@ def opened(ground: Ground, face: Face) -> Open:
     return faces.opened(ground, Places(ground.stack), face, SIZES)
 
 
+@pytest.mark.alone
 @FACE
 def test_a_hit_and_a_bare_get_of_the_same_keys_can_be_called(ground: Ground, face: Face) -> None:
     found = opened(ground, face)  # proves itself
