@@ -22,26 +22,12 @@ from pagegen.stores import Codec, Keyring, codec
 from pagegen.stores.codec import _HEAD, FORMAT, MAGIC
 from pagegen.testing import FakeClock, Front
 from pagegen.testing.promises.samples import page
-from tests.security.vault import KEY, KINDS, Hands, Site, hands_on, of_kind, read_page
+from tests.security.vault import KEY, Hands, Site, of_kind, read_page
 
 SEALED: Final = Keyring((KEY,), encrypt="all")
 PROTECTED: Final = pytest.mark.parametrize("keys", [KEY, SEALED], ids=["signed", "sealed"])
 SLOT: Final = bytes(range(20))
 SMALL: Final = page(b"body", (("ETag", '"1"'),), key=b"k", namespaces=("n",), generation=(b"t",))
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def hands(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Hands]:
-    with hands_on(request.param, tmp_path_factory.mktemp("vault")) as on:
-        yield on
-
-
-@pytest.fixture
-def site(request: pytest.FixtureRequest) -> str:
-    """A site of the test's own, so that tests share a server."""
-    return str(request.node.name)
 
 
 def stored(hands: Hands, keys: Any, site: str, given: StoredResponse = SMALL) -> tuple[Any, bytes]:

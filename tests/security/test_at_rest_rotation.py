@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +25,7 @@ from pagegen.stores.names import Names
 from pagegen.testing import FakeClock, Front
 from pagegen.testing.promises.samples import page
 from tests.processes import PATIENCE
-from tests.security.vault import KEY, KINDS, NEXT, RULES, USER, Hands, Site, hands_on, of_kind
+from tests.security.vault import KEY, NEXT, RULES, USER, Hands, Site, of_kind
 
 STEPS: Final = (
     Keyring((KEY,)),
@@ -45,19 +44,6 @@ PAIRS: Final = pytest.mark.parametrize(
 
 def sealed(ring: Keyring) -> Keyring:
     return Keyring(ring.secrets, ring.naming, "all")
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def hands(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Hands]:
-    with hands_on(request.param, tmp_path_factory.mktemp("vault")) as on:
-        yield on
-
-
-@pytest.fixture
-def site(request: pytest.FixtureRequest) -> str:
-    return str(request.node.name)
 
 
 @PAIRS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,6 @@ from pagegen.testing import FakeClock, Front, Reply, Scenario
 from pagegen.testing.promises.samples import ODD, differences, page
 from tests.security.vault import (
     KEY,
-    KINDS,
     NEXT,
     RULES,
     USER,
@@ -47,19 +45,6 @@ TELLING: Final = (
     b"text/html",
     b"200",
 )
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def hands(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Hands]:
-    with hands_on(request.param, tmp_path_factory.mktemp("vault")) as on:
-        yield on
-
-
-@pytest.fixture
-def site(request: pytest.FixtureRequest) -> str:
-    return str(request.node.name)
 
 
 @BOTH

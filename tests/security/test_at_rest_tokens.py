@@ -21,7 +21,7 @@ from pagegen.law.softness import hold
 from pagegen.leasing import lease_place
 from pagegen.stepping import step
 from pagegen.testing import Answer, FakeClock, Front, Reply
-from tests.security.vault import KEY, KINDS, Hands, OnLmdb, OnRedis, Site, hands_on, of_kind
+from tests.security.vault import KEY, Hands, OnLmdb, OnRedis, Site, hands_on, of_kind
 
 RULES: Final = {
     rule.path.strip("/"): rule
@@ -49,14 +49,6 @@ HOSTILE: Final[Mapping[str, bytes]] = {
     "a protocol's": b"\r\nEND\r\nVALUE x 0 1\r\n$-1\r\n",
     "far too long": b"r" * 15_000,
 }
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def hands(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Hands]:
-    with hands_on(request.param, tmp_path_factory.mktemp("vault")) as on:
-        yield on
 
 
 @pytest.fixture
