@@ -2,6 +2,8 @@
 # make test     set up, check everything
 # make explore  ten minutes of interleavings; make mutants: which changes no test sees
 # make fuzz     every parser and matcher under a fuzzer, a minute each
+# make bench    what a hit costs, under web servers and called directly: most of an hour.
+#               make bench BENCH=--quick is a glance
 # Both need Python 3.11 or newer and make; nothing else has to be there.
 
 PYTHON ?= python3
@@ -52,14 +54,31 @@ lint: $(VENV)/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.test
-	@$(BIN)/python -m benchmarks
+# In an environment of its own, for the tests' one has more in it than anybody would serve with.
+# Without nginx and the like it says what it missed; without wrk there is nothing to measure with.
+VENV_BENCH ?= .venv-bench
+BENCH      ?=
+bench: $(VENV_BENCH)/.bench
+	@$(MAKE) --silent bench-parts || true
+	@$(VENV_BENCH)/bin/python -m benchmarks.web.environments
+	@$(VENV_BENCH)/bin/python -m benchmarks.web --direct --json benchmarks/results/latest.json \
+		--plot benchmarks/results/latest $(BENCH)
 
-$(VENV)/bin/python:
+# What forgetting a group costs, here and elsewhere: a quarter of an hour.
+groups: $(VENV_BENCH)/.bench
+	@$(MAKE) --silent bench-parts || true
+	@$(VENV_BENCH)/bin/python -m benchmarks.web.environments
+	@$(VENV_BENCH)/bin/python -m benchmarks.peers.groups $(BENCH)
+
+# The demo under the requests of a real site, with the cache and without.
+replay: $(VENV)/.test
+	@$(BIN)/python -m benchmarks.replay $(BENCH)
+
+$(VENV)/bin/python $(VENV_BENCH)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "pagegen needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
-	@echo "Making $(VENV) …"
-	@$(PYTHON) -m venv $(VENV)
+	@echo "Making $(@:/bin/python=) …"
+	@$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	@echo "Installing what the demo needs …"
@@ -71,13 +90,21 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
 	@touch $@
 
+$(VENV_BENCH)/.bench: $(VENV_BENCH)/bin/python pyproject.toml
+	@echo "Installing what the benchmark needs …"
+	@$(VENV_BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	@touch $@
+
 # The tests run against real parts, Debian's packages: installed where that is allowed, asked for
 # otherwise. CHROMIUM may be the path of a Chromium or Chrome that is there.
-.PHONY: parts
-parts:
+BENCH_PARTS := memcached:memcached redis-server:redis-server nginx:nginx varnishd:varnish wrk:wrk
+TEST_PARTS  := $(BENCH_PARTS) chromium:chromium curl:curl initdb:postgresql
+.PHONY: parts bench-parts
+parts: NEEDED := $(TEST_PARTS)
+bench-parts: NEEDED := $(BENCH_PARTS)
+parts bench-parts:
 	@missing=; \
-	for part in memcached:memcached redis-server:redis-server chromium:chromium curl:curl nginx:nginx \
-			varnishd:varnish initdb:postgresql; do \
+	for part in $(NEEDED); do \
 		[ "$$part" = chromium:chromium ] && [ -n "$$CHROMIUM" ] && continue; \
 		PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)" \
 			command -v $${part%%:*} >/dev/null 2>&1 || missing="$$missing $${part##*:}"; \
@@ -89,8 +116,8 @@ parts:
 		DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq $$missing >/dev/null 2>&1 \
 			&& exit 0; \
 	fi; \
-	echo "The tests need programs that are not here. Run: sudo apt-get install$$missing"; \
+	echo "This needs programs that are not here. Run: sudo apt-get install$$missing"; \
 	exit 1
 
 clean:
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .fuzz build mutants
+	rm -rf $(VENV) $(VENV_BENCH) $(VENV_BENCH)-* .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .fuzz build mutants

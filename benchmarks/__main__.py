@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from . import eviction, hits, invalidate, memory, phases, rules, stores
+from . import eviction, growth, hits, invalidate, memory, phases, rules, stores
 from .report import Table, document, number, text
 from .timing import FULL, QUICK, Effort, reference_ns
 
@@ -18,6 +18,7 @@ PARTS: Final[dict[str, Callable[[Effort], Iterator[Table]]]] = {
     "hits": hits.tables,
     "phases": phases.tables,
     "rules": rules.tables,
+    "growth": growth.tables,
     "invalidate": invalidate.tables,
     "memory": memory.tables,
     "eviction": eviction.tables,

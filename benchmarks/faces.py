@@ -14,15 +14,16 @@ from pagegen.asgi.requests import read_request
 from pagegen.errors import ConfigError
 from pagegen.messages import StoredResponse
 from pagegen.stepping import step
+from pagegen.stores import MemoryStore
 from pagegen.stores.codec import Codec
 from pagegen.stores.names import Names
 from pagegen.verdicts import Plan
 
 from . import bare
 from .bare import Floor, Getter, Ground
-from .floors import ASGI, TYPE, WSGI, Ask, Front, receive, send
+from .floors import ASGI, TYPE, WSGI, Answer, Ask, Front, receive, send
 from .phases import planner_of
-from .servers import MissingError, serving
+from .servers import MissingError, running
 from .timing import Action, batch
 from .turns import Group, Timed, alone, crowded
 
@@ -38,10 +39,14 @@ RULE: Final = Rule(
 )
 #: Nanoseconds that a batch takes: without a server, with one, and with many tasks at one time.
 _LOCAL_NS, _WAITING_NS, _MANY_NS = 300_000, 1_500_000, 5_000_000
+#: How a server is started so that it keeps more than usual: the last ``-m`` counts, in MiB.
+_ROOMY: Final = {"memcached": ("sh", "-c", 'exec "$@" -m 2048', "sh")}
 #: Counters of requests that were no hits.
 _NO_HITS: Final = ("forward", "wait", "stale", "bypass")
 # What is compared: with the page from the store, and with the page from the near store.
 BARE, HIT, TOKENS, NEAR_HIT = "bare get", "hit", "tokens", "near hit"
+#: What stands between the two: the store's own verb.
+READ: Final = "read"
 
 
 class Face(NamedTuple):
@@ -107,17 +112,23 @@ class Open:
 
 
 class Places:
-    """Where the stores are: each server is started when it is first asked for."""
+    """Where the stores are: each server is started when it is first asked for. ``roomy``: with
+    memory for some million small pages.
+    """
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, *, roomy: bool = False) -> None:
         self._stack = stack
+        self._roomy = roomy
         self._known: dict[str, str] = {}
 
     def of(self, program: str) -> str:
         """``host:port`` of a server, or a directory; raises ``MissingError``."""
         if program not in self._known:
-            opened = serving(program) if program else TemporaryDirectory()
-            self._known[program] = self._stack.enter_context(opened)
+            if not program:
+                self._known[program] = self._stack.enter_context(TemporaryDirectory())
+            else:
+                before = _ROOMY.get(program, ()) if self._roomy else ()
+                self._known[program] = self._stack.enter_context(running(program, before)).place
         return self._known[program]
 
 
@@ -161,9 +172,14 @@ def all_opened(
     return found, missing
 
 
-def _cache(ground: Ground, url: str, **settings: Any) -> PageCache:
+def rule_cache(store: str | MemoryStore, **settings: Any) -> PageCache:
+    """A cache with this module's rule."""
     # As the clients' own timeout: a machine that stalls must make no forward of a measured hit.
-    cache = PageCache([RULE], store=url, max_delay="1s", **settings)
+    return PageCache([RULE], store=store, max_delay="1s", **settings)
+
+
+def _cache(ground: Ground, url: str, **settings: Any) -> PageCache:
+    cache = rule_cache(url, **settings)
 
     async def close() -> None:
         cache.close()
@@ -238,19 +254,23 @@ def prove(found: Open, size: int) -> None:
 
 def _bytes_sent(found: Open, cache: PageCache, size: int) -> int:
     front = found.face.front
-    app = front.wrap(front.app(b"", TYPE), cache)
+    return answer(found.ground, front, front.wrap(front.app(b"", TYPE), cache), ask(size)).length
+
+
+def answer(ground: Ground, front: Front, app: Any, wanted: Ask) -> Answer:
+    """One request, and what came of it."""
     if front is WSGI:
-        return front.answer(app, front.context(ask(size))).length
-    sent: list[int] = []
+        return front.answer(app, front.context(wanted))
+    sent: list[Any] = []
 
     async def keep(message: Any) -> None:
-        sent.append(len(message.get("body", b"")))
+        sent.append(message)
 
     async def run() -> None:
-        await app(front.context(ask(size)), receive, keep)
+        await app(front.context(wanted), receive, keep)
 
-    found.ground.runner.run(run())
-    return sum(sent)
+    ground.runner.run(run())
+    return Answer(sent[0]["status"], sum(len(message.get("body", b"")) for message in sent))
 
 
 def _got(found: Open, wanted: list[bytes]) -> list[Any]:
@@ -270,13 +290,44 @@ def group(found: Open, size: int, *, many: bool = False) -> Group:
     if found.near is not None:
         calls[TOKENS] = found.getter(wanted[:-1])
         calls[NEAR_HIT] = call_of(found.face.front, found.near, size)
-    timed = {name: _timed(found, call, many=many) for name, call in calls.items()}
+    timed = {name: timed_call(found, call, many=many) for name, call in calls.items()}
     pairs = ((HIT, BARE), (NEAR_HIT, TOKENS)) if found.near is not None else ((HIT, BARE),)
-    batch_ns = _MANY_NS if many else _WAITING_NS if found.face.program else _LOCAL_NS
+    batch_ns = _MANY_NS if many else batch_ns_of(found.face)
     return Group(f"{found.face.name}, {size} kB", timed, pairs, batch_ns)
 
 
-def _timed(found: Open, call: Action, *, many: bool) -> Timed:
+def split(found: Open, size: int) -> Iterator[Group]:
+    """What is compared to see where a hit's time goes, without and with a near store."""
+    wanted = keys(found.cache, size)
+    for cache, gets in zip(found.caches(), (wanted, wanted[:-1]), strict=False):
+        calls = {
+            BARE: found.getter(gets),
+            READ: _reading(found.face.front, cache, size),
+            HIT: call_of(found.face.front, cache, size),
+        }
+        timed = {name: timed_call(found, call) for name, call in calls.items()}
+        near = ", near" if cache is found.near else ""
+        pairs = ((READ, HIT), (BARE, HIT))
+        yield Group(f"{found.face.name}{near}", timed, pairs, batch_ns_of(found.face))
+
+
+def _reading(front: Front, cache: PageCache, size: int) -> Callable[[], Any]:
+    """The store's ``read`` alone, as this front's engine calls it."""
+    plan = _plan(cache, size)
+    if front is WSGI:
+        store = cache.engine.store
+        return lambda: step(store.read(plan.slot, plan.namespaces))
+    on_loop = cache.on_loop.store
+    return lambda: on_loop.read(plan.slot, plan.namespaces)
+
+
+def batch_ns_of(face: Face) -> int:
+    """Nanoseconds that a batch on this face shall take."""
+    return _WAITING_NS if face.program else _LOCAL_NS
+
+
+def timed_call(found: Open, call: Action, *, many: bool = False) -> Timed:
+    """How a call on this face is timed."""
     if found.face.front is WSGI:
         return partial(batch, call)
     way = crowded if many else alone

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from pagegen.planning import MEMO_LENGTH, TARGET_BYTES
 
 from .report import Cell, Table
-from .timing import Effort, Spread
+from .timing import Effort, Spread, reference_ns, spread
 
 BODIES: Final = (1_000, 10_000)
 FRONTS: Final = ("ASGI", "WSGI")
@@ -21,11 +22,22 @@ FRONTS: Final = ("ASGI", "WSGI")
 RESIDENT_PAGES: Final = 6_000
 #: Lengths of remembered targets: a usual one, and the longest that is remembered.
 TARGETS: Final = (60, MEMO_LENGTH)
+#: Processes in turn, with the collector and without, from which a figure is the median.
+_MISS_ROUNDS, _MISS_GLANCE = 5, 2
 
 
 def weigh(*arguments: object) -> dict[str, Any]:
     """What ``benchmarks.weigh`` finds, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.weigh", *map(str, arguments)]
+    return _apart("weigh", *arguments)
+
+
+def pauses(pages: int, whether: str) -> dict[str, Any]:
+    """What ``benchmarks.pauses`` finds, in a process of its own."""
+    return _apart("pauses", pages, whether)
+
+
+def _apart(module: str, *arguments: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
     directory = Path(__file__).parents[1]
     done = subprocess.run(command, cwd=directory, check=True, capture_output=True)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -33,10 +45,11 @@ def weigh(*arguments: object) -> dict[str, Any]:
 
 
 def tables(effort: Effort) -> Iterator[Table]:
-    """Three tables."""
+    """Four tables."""
     yield _pages(effort)
     yield _small_things(effort)
     yield _collections(effort)
+    yield _misses(effort)
 
 
 def _pages(effort: Effort) -> Table:
@@ -103,11 +116,14 @@ def _collections(effort: Effort) -> Table:
     number = 5_000 if effort.quick else 100_000
     found = weigh("collection", number)
     before, after = Spread(*found["before"]), Spread(*found["after"])
+    # Of this process, now: for orientation.
+    loop_ms = reference_ns(effort).median / 1e6
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("none", before, None, None),
+        ("none", before, before.times(loop_ms), None, None),
         (
             f"{number:,}",
             after,
+            after.times(loop_ms),
             after.times(1 / number),
             found["tracked"] / number,
         ),
@@ -116,10 +132,41 @@ def _collections(effort: Effort) -> Table:
         "memory-collection",
         "A full garbage collection",
         "Its time in reference loops, in a process that holds this many small pages.",
-        ("pages", "loops", "loops a page", "objects tracked a page"),
+        ("pages", "loops", "≈ ms here", "loops a page", "objects tracked a page"),
         rows,
         (
             "CPython collects fully only when what is new is a quarter of what is old; then all "
             "threads wait that long. An application that minds calls gc.freeze() when it is warm.",
         ),
     )
+
+
+def _misses(effort: Effort) -> Table:
+    number = 2_000 if effort.quick else 100_000
+    rounds = _MISS_GLANCE if effort.quick else _MISS_ROUNDS
+    ways = ("off", "automatic")
+    found: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            found[way].append(pauses(number, way))
+    return Table(
+        "memory-misses",
+        "Misses while the garbage collector runs by itself",
+        f"A WSGI application that does nothing is rendered {number:,} times, and each page is "
+        "stored; each miss is timed alone, in µs of this machine. Off: the same without the "
+        "collector.",
+        ("collector", "p50", "p99", "p99.9", "longest", "full collections", "longest ≈ ms"),
+        tuple((way, *_waits(found[way])) for way in ways),
+        (
+            f"Medians over {rounds} processes each, in turn.",
+            "The longest miss is as long as the longest full collection, or as what else the "
+            "machine did meanwhile: compare the two rows.",
+        ),
+    )
+
+
+def _waits(found: list[dict[str, Any]]) -> Iterator[Cell]:
+    for name in ("p50", "p99", "p999", "longest"):
+        yield spread([run[name] for run in found])
+    yield round(median(len(run["full"]) for run in found))
+    yield median(max(run["full"], default=0.0) for run in found)

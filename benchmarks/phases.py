@@ -1,8 +1,12 @@
-"""How the time of a hit splits: each step called by itself, as the fronts call it."""
+"""How the time of a hit splits: each step called by itself, as the fronts call it.
+
+The hit is the usual one, found at a glance (:mod:`pagegen.glancing`). What stores differ in is
+the table ``stores-…-parts``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import time
@@ -10,15 +14,16 @@ from typing import Any, Final
 
 from pagegen import PageCache, planning
 from pagegen.asgi import requests as asgi_requests
-from pagegen.asgi.responses import send_hit as asgi_send_hit
-from pagegen.boarding import Boarding
-from pagegen.law import reuse
-from pagegen.messages import Request, StoredResponse
+from pagegen.asgi.responses import plain_start
+from pagegen.glancing import Glance
+from pagegen.messages import Request, StoredResponse, Target
 from pagegen.planning import Planner
+from pagegen.status import Manner, Tell
 from pagegen.stepping import step
-from pagegen.verdicts import Hit, Plan
+from pagegen.stores.base import glance_of
+from pagegen.verdicts import Plan
 from pagegen.wsgi import requests as wsgi_requests
-from pagegen.wsgi.responses import send_hit as wsgi_send_hit
+from pagegen.wsgi.responses import send_plain
 
 from .floors import ASGI, FRONTS, TYPE, Ask, Front, send, start_response
 from .hits import BODY, VARIANTS, cache_for
@@ -61,31 +66,41 @@ class Parts:
     cache: PageCache
     app: Any
     context: dict[str, Any]
+    asked: Target
     request: Request
+    glance: Glance
     plan: Plan
     page: StoredResponse
-    tokens: tuple[bytes | None, ...]
-    hit: Hit
 
 
 def parts(front: Front) -> Parts:
-    """A cache with one page in it, and what becomes of a request for that page."""
+    """A cache with one page in it, and what becomes of a request for that page.
+
+    Raises ``AssertionError`` when that is no hit at a glance: then these are not its steps.
+    """
     cache = cache_for(TYPICAL)
     app = front.wrap(front.app(b"x" * BODY, TYPE), cache)
     context = front.context(Ask())
-    front.run(app, context)
-    request = _reader(front)(context)
-    plan = planner_of(cache).plan(request)
-    assert isinstance(plan, Plan)
-    page, tokens = step(cache.engine.store.read(plan.slot, plan.namespaces))
-    assert page is not None
-    hit = step(cache.engine.look_up(request))
-    assert isinstance(hit, Hit)
-    return Parts(front, cache, app, context, request, plan, page, tokens, hit)
+    for _ in range(2):
+        front.run(app, context)
+    engine = cache.on_loop if front is ASGI else cache.engine
+    asked, glance = _target(front)(context), engine.glance
+    plan = glance.recall(asked)
+    page = None if plan is None else glance.page(plan)
+    if plan is None or page is None:
+        raise AssertionError(f"{front.name}: a hit that is no hit at a glance")
+    return Parts(front, cache, app, context, asked, _reader(front)(context), glance, plan, page)
 
 
-def _reader(front: Front) -> Any:
+def _reader(front: Front) -> Callable[[Any], Request]:
     return asgi_requests.read_request if front is ASGI else wsgi_requests.read_request
+
+
+def _target(front: Front) -> Callable[[Any], Target]:
+    if front is not ASGI:
+        return wsgi_requests.target
+    read, combined = asgi_requests.target, asgi_requests.combined
+    return lambda scope: read(scope, combined(scope["headers"]))
 
 
 def nothing() -> None:
@@ -103,26 +118,31 @@ def nothing_awaited() -> None:
 
 def steps(p: Parts) -> list[Case]:
     """The steps of a hit, in order."""
-    read, context, request, plan = _reader(p.front), p.context, p.request, p.plan
-    store, planner = p.cache.engine.store, planner_of(p.cache)
-    verdicts = Boarding(p.cache.engine._state, store)
-    page, key, tokens, now = p.page, plan.key, p.tokens, time()
+    read, context, asked, glance, plan = _target(p.front), p.context, p.asked, p.glance, p.plan
+    store = glance_of(p.cache.engine.store)
+    assert store is not None, "the memory store answers at a glance"
     slot, names = plan.slot, plan.namespaces
     return [
-        Case("read the request", nothing, lambda: read(context)),
-        Case("plan, target remembered", nothing, lambda: planner.plan(request)),
-        Case("read the store", nothing_awaited, lambda: step(store.read(slot, names))),
-        Case("judge the page", nothing, lambda: reuse.fitness(page, key, tokens, now)),
-        Case("count, make the verdict", nothing, lambda: verdicts.hit(page, now)),
+        Case("read fields and target", nothing, lambda: read(context)),
+        Case("recall the plan", nothing, lambda: glance.recall(asked)),
+        Case("read the store", nothing, lambda: store(slot, names)),
+        Case("judge the page", lambda: store(slot, names), lambda: glance.page(plan)),
+        Case("count the hit", nothing, glance.count),
         Case("make and send the response", *_sending(p)),
     ]
 
 
 def _sending(p: Parts) -> tuple[Action, Action]:
-    request, hit = p.request, p.hit
-    if p.front is ASGI:
-        return nothing_awaited, lambda: step(asgi_send_hit(send, request, hit, None, dated=False))
-    return nothing, lambda: wsgi_send_hit(start_response, request, hit, None, dated=False)
+    page, context, manner, now = p.page, p.context, Manner(Tell.NOTHING, False), time()
+    if p.front is not ASGI:
+        return nothing, lambda: send_plain(start_response, context, page, now, manner)
+    wire = asgi_requests.combined(context["headers"])
+
+    async def sending() -> None:
+        await send(plain_start(page, wire, now, manner))
+        await send({"type": "http.response.body", "body": page.body})
+
+    return nothing_awaited, lambda: step(sending())
 
 
 def beside(p: Parts) -> list[Case]:
@@ -158,8 +178,8 @@ def tables(effort: Effort) -> Iterator[Table]:
             ("step", "loops", "noise", "≈ µs here", "share"),
             _rows([case.name for case in found], results),
             (
-                'Not called by themselves, so "between the steps": creating and ending the '
-                "coroutines, choosing by verdict, one reading of the clock, and the server's side.",
+                'Not called by themselves, so "between the steps": the coroutine, looking for '
+                "fields that have to be weighed, one reading of the clock, and the server's side.",
             ),
         )
 

@@ -85,15 +85,16 @@ def document(tables: Iterable[Table], effort: Effort, loop: Spread) -> dict[str,
         "quick": effort.quick,
         "rounds": effort.rounds,
         "max_noise": MAX_NOISE,
-        "reference_loop_ns": _value(loop),
+        "reference_loop_ns": value(loop),
         "tables": [
-            {**asdict(table), "rows": [[_value(cell) for cell in row] for row in table.rows]}
+            {**asdict(table), "rows": [[value(cell) for cell in row] for row in table.rows]}
             for table in tables
         ],
     }
 
 
-def _value(cell: Cell) -> Any:
+def value(cell: Cell) -> Any:
+    """A cell as JSON has it."""
     if not isinstance(cell, Spread):
         return cell
     figure = {"noise": round(cell.noise, 4), "noisy": cell.noisy}

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
-from typing import Final
+from typing import Final, NamedTuple
 
 #: Seconds for which a server may start or end, and seconds between two looks at it.
 PATIENCE: Final = 10.0
@@ -17,7 +17,7 @@ _TICK: Final = 0.02
 _ATTEMPTS: Final = 3
 
 _COMMANDS: Final = {
-    "memcached": ("memcached", "-l", "127.0.0.1", "-m", "64", "-u", "root", "-p"),
+    "memcached": ("memcached", "-l", "127.0.0.1", "-m", "1024", "-u", "root", "-p"),
     "redis-server": (
         *("redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"),
     ),
@@ -28,17 +28,31 @@ class MissingError(RuntimeError):
     """A part that is not installed; the text says which command installs it."""
 
 
+class Running(NamedTuple):
+    """A server that was started: its ``host:port``, and its process id."""
+
+    place: str
+    pid: int
+
+
 @contextmanager
 def serving(program: str) -> Iterator[str]:
     """``host:port`` of a server that is empty; raises ``MissingError`` where it is not installed.
 
     ``program`` is ``memcached`` or ``redis-server``.
     """
+    with running(program) as found:
+        yield found.place
+
+
+@contextmanager
+def running(program: str, before: Sequence[str] = ()) -> Iterator[Running]:
+    """The same with its process id. ``before`` comes before the command, and becomes it."""
     if shutil.which(program) is None:
         raise MissingError(f"not installed, run: sudo apt-get install {program}")
-    process, port = _start(_COMMANDS[program])
+    process, port = _start((*before, *_COMMANDS[program]))
     try:
-        yield f"127.0.0.1:{port}"
+        yield Running(f"127.0.0.1:{port}", process.pid)
     finally:
         process.kill()  # it has nothing to save
         process.wait(PATIENCE)

@@ -1,4 +1,6 @@
-"""What a hit costs on each store, against a bare get of the same keys with the same client."""
+"""What a hit costs on each store, against a bare get of the same keys with the same client; where
+its time goes; and what other requests cost there (:mod:`benchmarks.verbs`).
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,12 @@ from pagegen import PageCache
 from pagegen.messages import StoredResponse
 from pagegen.stores.codec import Codec
 
+from . import verbs
 from .bare import Ground
-from .faces import RULE, Open, Places, all_opened, call_of, group, page_of
+from .faces import BARE, HIT, READ, RULE, Open, Places, all_opened, call_of, group, page_of, split
 from .floors import ASGI, FRONTS, WSGI, Front
 from .report import COST_COLUMNS, Cell, Table, costs
-from .timing import Case, Effort, Spread, measure
+from .timing import Case, Effort, Spread, measure, spread
 from .turns import CROWD, Group, Turns, noise, take_turns
 
 SIZES: Final = (1, 10, 100)
@@ -31,13 +34,17 @@ _COLUMNS: Final = (
 
 
 def tables(effort: Effort) -> Iterator[Table]:
-    """One request at a time on both fronts, many at a time under ASGI, and the codec alone."""
+    """For both fronts one hit at a time, its parts, and other requests; many hits at a time under
+    ASGI; and the codec alone.
+    """
     sizes = QUICK_SIZES if effort.quick else SIZES
     for front in reversed(FRONTS):
         with ExitStack() as stack:
             ground, places = Ground(stack), Places(stack)
             found, missing = all_opened(ground, places, front, sizes)
             yield _alone(effort, front, found, missing, sizes)
+            yield _split(effort, front, found)
+            yield verbs.table(front, found, _GLANCE[0] if effort.quick else _FULL[0])
             if front is ASGI:
                 yield _crowded(effort, found, missing, sizes)
     yield _codec(effort, sizes)
@@ -100,6 +107,44 @@ def _crowded(
         (*rows, *_absent(missing)),
         (*_reasons(missing), *_strays(found), f"Medians over {rounds} rounds here."),
     )
+
+
+def _split(effort: Effort, front: Front, found: list[Open]) -> Table:
+    size, rounds = QUICK_SIZES[0], (_GLANCE if effort.quick else _FULL)[0]
+    groups = [(each, group) for each in found for group in split(each, size)]
+    results = take_turns([group for _, group in groups], rounds)
+    rows = [(group.name, *_parts(results[group.name])) for _, group in groups]
+    return Table(
+        f"stores-{front.name.lower()}-parts",
+        f"{front.name}: where a hit's time goes on each store",
+        f"A hit of {size} kB with three namespaces: the bare get of its keys, what the store's "
+        "read takes besides (names, codec, deadline, breaker, the way off the event loop), and "
+        "all that is not the store. Differences of batches of one round.",
+        ("store", "hit ≈ µs", "bare get ≈ µs", "read besides ≈ µs", "rest ≈ µs", "rest, share"),
+        tuple(rows),
+        (
+            "In memory the bare get is a dictionary's. With a near store it asks for the tokens "
+            "alone, and the page is in the process.",
+            "A hit need not call read where the store has the answer at hand: then the rest is "
+            "less than what a hit takes besides a read, and may be below nothing.",
+        ),
+    )
+
+
+def _parts(turns: Turns) -> tuple[Cell, ...]:
+    hit = turns.us(HIT)
+    if hit.noisy:
+        return (hit, None, None, None, "too noisy")
+    besides, rest = (_difference(turns, *pair) for pair in ((READ, BARE), (HIT, READ)))
+    share = "too noisy" if rest.noisy else f"{rest.median / hit.median:.0%}"
+    return (hit, turns.us(BARE), besides, rest, share)
+
+
+def _difference(turns: Turns, whole: str, part: str) -> Spread:
+    """Microseconds of one less the other, round by round; noise is judged against the hit."""
+    taken = turns.taken
+    found = [(a - b) / 1000 for a, b in zip(taken[whole], taken[part], strict=True)]
+    return spread(found, turns.us(HIT).median)
 
 
 def _cells(row: Row, figure: Callable[[str], Spread]) -> tuple[Cell, ...]:

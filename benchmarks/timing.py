@@ -54,12 +54,16 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median and quartiles of one figure. ``scale`` is what its noise is judged against."""
+    """Median and quartiles of one figure. ``scale`` is what its noise is judged against.
+
+    ``limit``: noise from which on it says nothing.
+    """
 
     median: float
     low: float
     high: float
     scale: float
+    limit: float = MAX_NOISE
 
     @property
     def noise(self) -> float:
@@ -69,11 +73,12 @@ class Spread:
     @property
     def noisy(self) -> bool:
         """Whether the figure says nothing."""
-        return self.noise > MAX_NOISE
+        return self.noise > self.limit
 
     def times(self, factor: float) -> Spread:
         """The same in another unit."""
-        return Spread(*(factor * part for part in (self.median, self.low, self.high, self.scale)))
+        median, low, high = (factor * part for part in (self.median, self.low, self.high))
+        return Spread(median, low, high, factor * self.scale, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +127,10 @@ def reference() -> int:
     return total
 
 
-def spread(values: Sequence[float], scale: float | None = None) -> Spread:
+def spread(values: Sequence[float], scale: float | None = None, limit: float = MAX_NOISE) -> Spread:
     """Median and quartiles; noise is relative to ``scale``, or to the median itself."""
     low, median, high = quantiles(values, n=4, method="inclusive")
-    return Spread(median, low, high, abs(median) if scale is None else scale)
+    return Spread(median, low, high, abs(median) if scale is None else scale, limit)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from .admitting import Admission
 from .config import Configuration
 from .debugging import DEBUG_FIELD, DEBUG_NAME
 from .flights import Outcome
+from .glancing import Glance
 from .inspecting import inspect
 from .invalidating import Invalidator
 from .law import freshening
@@ -59,6 +60,8 @@ class Engine:
         self.realm = state.realm
         self.now = state.sources.now
         self.shown = state.shapes.join
+        self.glance = Glance(state, store)
+        self.plan = state.planner.plan
         looking = LookUp(state, store)
         self.look_up = looking.look_up
         self.give_back = looking.give_back

@@ -139,6 +139,7 @@ class Flights:
         self._flying: dict[FlightKey, Flight] = {}
         self._apart: OrderedDict[bytes, float] = OrderedDict()
         self._stumbled: OrderedDict[bytes, float] = OrderedDict()
+        self._forgotten = 0
         self._lock = fork_safe_lock(self)
 
     def join(
@@ -246,8 +247,7 @@ class Flights:
         with self._lock:
             self._apart[slot] = self._now() + APART
             self._apart.move_to_end(slot)
-            while len(self._apart) > MAX_APART:
-                self._apart.popitem(last=False)
+            self._shorten(self._apart)
 
     def apart(self, slot: bytes) -> bool:
         """Whether requests for this slot render side by side now."""
@@ -270,17 +270,24 @@ class Flights:
         with self._lock:
             again = self._stumbled.pop(slot, 0.0) > now
             self._stumbled[slot] = now + APART
-            while len(self._stumbled) > MAX_APART:
-                self._stumbled.popitem(last=False)
+            self._shorten(self._stumbled)
         return again
 
+    def _shorten(self, slots: OrderedDict[bytes, float]) -> None:
+        while len(slots) > MAX_APART:
+            slots.popitem(last=False)
+            self._forgotten += 1
+
     def statistics(self) -> dict[str, int]:
-        """``flying``, ``waiting`` and ``apart``: flights, requests and slots at this moment."""
+        """``flying``, ``waiting`` and ``apart``: flights, requests and slots at this moment;
+        ``apart_evicted``: slots that were forgotten for others, of pages refused or failed.
+        """
         with self._lock:
             return {
                 "flying": len(self._flying),
                 "waiting": self._waiting,
                 "apart": len(self._apart),
+                "apart_evicted": self._forgotten,
             }
 
     def _is_apart(self, slot: bytes, now: float) -> bool:

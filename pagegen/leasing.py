@@ -59,22 +59,27 @@ class Mark(StrEnum):
 
 
 class Leasing:
-    """The leases of one cache, on either face of its store; ``store`` is the one for threads."""
+    """The leases of one cache, on either face of its store; ``store`` is the one for threads.
+    ``count`` hears of events by name.
+    """
 
     def __init__(
         self,
         store: Store,
         mint: Callable[[], bytes],
         monotonic: Callable[[], float] = monotonic,
+        count: Callable[[str], object] = lambda _event: None,
     ) -> None:
         self._store = store
         self._behind = Workers("pagegen-leases", threads=1, places=MAX_LET_GO)
         self._mint = mint
         self._monotonic = monotonic
+        self._count = count
         #: Seconds that the latest rendering took, by rule: for pages that are not there yet.
         self._took: dict[str, float] = {}
         #: Slots that another process renders, each with the moment until which nobody asks again.
         self._elsewhere: dict[bytes, float] = {}
+        self._forgotten = 0
 
     def learn(self, plan: Plan, seconds: float) -> None:
         """A page of this rule took so long to render."""
@@ -83,8 +88,13 @@ class Leasing:
     def note_elsewhere(self, place: bytes) -> None:
         """Another process renders this slot: stale hits need not ask for its lease for a while."""
         if len(self._elsewhere) >= MAX_ELSEWHERE:
+            self._forgotten += len(self._elsewhere)
             self._elsewhere = {}
         self._elsewhere[place] = self._monotonic() + LONGEST_PAUSE
+
+    def remembered(self) -> tuple[int, int]:
+        """Slots that are noted so, and those that were forgotten for others."""
+        return len(self._elsewhere), self._forgotten
 
     def is_elsewhere(self, place: bytes) -> bool:
         """Whether that was so a moment ago."""
@@ -117,7 +127,9 @@ class Leasing:
 
     def let_go(self, lease: Lease) -> None:
         """Give a lease back in a thread. If that cannot be, it lapses after its term."""
-        self._behind.submit(lambda: step(cast("Leases", self._store).release(*lease)))
+        release = cast("Leases", self._store).release
+        if self._behind.submit(lambda: step(release(*lease))) is None:
+            self._count("lease-lapses")
 
     @staticmethod
     async def leave_mark(store: Store, plan: Plan, mark: Mark, now: float) -> None:

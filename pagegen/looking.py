@@ -10,6 +10,7 @@ from .exchange import current
 from .flights import Outcome
 from .groups import SEQUENCE
 from .law import early, freshening, reuse, softness
+from .law.ranges import is_unread
 from .law.reuse import Fitness
 from .law.wishes import NOTHING, Wishes, wishes
 from .look import Look
@@ -40,9 +41,13 @@ class LookUp:
         self._boarding = Boarding(state, store)
         self.give_back = self._boarding.give_back
 
-    def look_up(self, request: Request, after: Wait | None = None) -> Coroutine[Any, Any, Verdict]:
-        """What to do with a request. ``after``: the wait that has just ended for it."""
-        return self._look(request) if after is None else self._resume(request, after)
+    def look_up(
+        self, request: Request, after: Wait | None = None, plan: Plan | Bypass | None = None
+    ) -> Coroutine[Any, Any, Verdict]:
+        """What to do with a request. ``after``: the wait that has just ended for it. ``plan``: the
+        request's, where it is made already.
+        """
+        return self._look(request, plan=plan) if after is None else self._resume(request, after)
 
     async def _resume(self, request: Request, after: Wait) -> Verdict:
         """Look what became of a wait. Who led others and does so no more lets one of them."""
@@ -62,14 +67,25 @@ class LookUp:
             if leads is not None:
                 self._state.settle(leads, Outcome.DECLINED)
 
-    async def _look(self, request: Request, after: Wait | None = None) -> Verdict:
-        plan = self._planner.plan(request) if after is None else after.plan
+    def _count_unread(self, request: Request, asked: Wishes | None) -> None:
+        if asked is not None and asked.unread:
+            self._state.counters.count("unread:cache-control")
+        if is_unread(request.fields.get("range")):
+            self._state.counters.count("unread:range")
+
+    async def _look(
+        self, request: Request, after: Wait | None = None, plan: Plan | Bypass | None = None
+    ) -> Verdict:
+        if plan is None:
+            plan = self._planner.plan(request) if after is None else after.plan
         if isinstance(plan, Bypass):
             return self._state.bypass(plan.reason)
         if self._state.owing(plan.namespaces):
             return self._state.bypass(Reason.OWED)
         rule = plan.rule
         asked = wishes(request.fields, reloads=rule.client_reload == "honour")
+        if after is None:
+            self._count_unread(request, asked)
         landings, paid = self._flights.landings, self._state.owed.payments
         began = self._sources.monotonic()
         try:

@@ -12,6 +12,9 @@ from typing import Any, Final, Protocol
 
 Fields = tuple[tuple[str, str], ...]
 WireFields = tuple[tuple[bytes, bytes], ...]
+#: All that a server says of what is asked for: method, path, query, host, scheme, mount point, as
+#: a front found them.
+Target = tuple[str | bytes | None, ...]
 #: Content codings of one body, best first, each with its bytes.
 Codings = tuple[tuple[str, bytes], ...]
 
@@ -71,7 +74,8 @@ class Request:
 
     ``path`` is the decoded path below ``root`` (where the application is mounted), ``raw_path``
     the whole path as it came over the wire, when the server tells. ``query`` is raw, without ``?``.
-    ``context`` is the WSGI environ or ASGI scope itself: only identities look into it.
+    ``context`` is the WSGI environ or ASGI scope itself: only identities look into it. ``target``
+    stands for all before ``fields``, and the host, where the front has it at hand.
     """
 
     method: str
@@ -82,6 +86,7 @@ class Request:
     query: str
     fields: RequestFields
     context: Mapping[str, Any]
+    target: Target = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +118,16 @@ class ResponseHead:
         return name in self._lines
 
 
+class _Noted:
+    """What is found out about a page when it is first sent, and is no part of it."""
+
+    __slots__ = ("hedged",)
+
+    hedged: bool
+
+
 @dataclass(slots=True, eq=False)
-class StoredResponse:
+class StoredResponse(_Noted):
     """What a slot holds: one page, the generation it was rendered under, and its times.
 
     All a hit sends is made here once, at admission: header tuples in the form of each front, and
@@ -162,7 +175,8 @@ class StoredResponse:
 
     def age(self, now: float) -> int:
         """The same as ``Age`` says it, in whole seconds; a clock that stepped back counts 0."""
-        return max(0, int(self.current_age(now)))
+        age = int(self.initial_age + now - self.stored_at)
+        return age if age > 0 else 0
 
     def size(self) -> int:
         """Bytes this page takes in memory, headers and Python's overhead counted."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from .errors import ConfigError
 from .fields import TOKEN
-from .negotiation import NEGOTIATED, preferred
+from .negotiation import MAX_MEMBERS, NEGOTIATED, preferred
 
 ParameterType = Literal["str", "int", "bool", "enum"]
 Repeat = Literal["no", "list", "set"]
@@ -216,6 +216,12 @@ class KeyedField:
         if chosen is None:
             chosen = self.default
         return chosen is not None, chosen
+
+    def is_unread(self, name: str, value: str | None) -> bool:
+        """Whether the end of this value of a negotiated header ``name`` is not read."""
+        if value is None or not self.values or name not in NEGOTIATED:
+            return False
+        return len(value) > MAX_NEGOTIATED or value.count(",") >= MAX_MEMBERS
 
 
 def _texts(values: object, field: str) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _SLUG: Final = re.compile(r"[A-Za-z0-9_-]+")
 # A 64-bit id has at most 19 digits.
 _MAX_DIGITS: Final = 19
+#: Segments of a pattern. Matching goes one call deeper with each, and Python allows some 1,000 in
+#: all, those of server and frameworks included. (A name in DNS has at most 127 labels.)
+MAX_SEGMENTS: Final = 128
 
 PATH_REMEDY: Final = (
     'Write a path such as "/users/{user:int}/favorites", "/files/{rest:path}" or "/admin/**"'
@@ -171,6 +174,8 @@ def parse_pattern(text: object) -> PathPattern:
             text, "has a character that no pattern can hold (patterns are decoded paths)"
         )
     parts = text[1:].split("/")
+    if len(parts) > MAX_SEGMENTS:
+        raise _problem(f"{text[:40]}…", f"has {len(parts)} segments; {MAX_SEGMENTS} is the most")
     if any(part.startswith(":") or _FOREIGN.search(part) for part in parts):
         raise _problem(text, "has a parameter in another framework's spelling")
     rest: str | None = None

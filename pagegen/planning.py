@@ -8,7 +8,7 @@ depend on rules, patterns or parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -20,7 +20,7 @@ from .keys import KEY_FORMAT, encode, slot
 from .law.softness import registers
 from .law.unsafe import url_namespace
 from .logs import kind, logger
-from .messages import CACHED_METHODS, Request
+from .messages import CACHED_METHODS, Request, Target
 from .namespaces import is_name
 from .patterns import Values
 from .queries import Query
@@ -144,9 +144,11 @@ class Planner:
         release: str,
         passthrough: tuple[str, ...],
         hosts: Hosts = _ANY_HOST,
+        count: Callable[[str], object] = lambda _event: None,
     ) -> None:
         self._book = book
         self._hosts = hosts
+        self._count = count
         ours = encode(("pagegen", KEY_FORMAT, site, release))
         self._rule_heads = {
             rule.name: ours
@@ -157,7 +159,7 @@ class Planner:
         }
         self._passthrough = passthrough
         self._identifiers = {name: Identifier(i) for name, i in book.identities.items()}
-        self._memo: S3Fifo[tuple[str | None, ...], Plan | _Target | Bypass] = S3Fifo(TARGET_BYTES)
+        self._memo: S3Fifo[Target, Plan | _Target | Bypass] = S3Fifo(TARGET_BYTES)
         self._composed: S3Fifo[tuple[object, ...], Plan | Bypass] = S3Fifo(PLAN_BYTES)
         self._complained = False
 
@@ -165,6 +167,13 @@ class Planner:
         """``targets_…`` and ``plans_…`` that are remembered: count, bytes, budget, evicted."""
         kinds = (("targets", self._memo), ("plans", self._composed))
         return {f"{kind}_{k}": v for kind, memo in kinds for k, v in memo.statistics().items()}
+
+    def recall(self, target: Target) -> Plan | None:
+        """The remembered plan of a request with this ``target`` and none of the fields that
+        :meth:`plan` asks it for; None where it is not remembered, or depends on who asks.
+        """
+        found = self._memo.get(target, 0.0)
+        return found if found.__class__ is Plan else None
 
     def plan(self, request: Request) -> Plan | Bypass:
         """The plan of this request. Never raises: what breaks the planner is a bypass."""
@@ -184,7 +193,7 @@ class Planner:
         if request.method not in CACHED_METHODS:
             return _BYPASS[Reason.METHOD]
         get = request.fields.get
-        memo_key = (
+        memo_key = request.target or (
             request.method,
             request.path,
             request.query,
@@ -208,9 +217,7 @@ class Planner:
             return _BYPASS[Reason.AUTHORIZATION]
         return plan
 
-    def _remember(
-        self, memo_key: tuple[str | None, ...], request: Request
-    ) -> Plan | _Target | Bypass:
+    def _remember(self, memo_key: Target, request: Request) -> Plan | _Target | Bypass:
         target: Plan | _Target | Bypass = self._target(request)
         if isinstance(target, _Target) and not self._depends_on_client(target.rule):
             target = self._compose(target, Inputs(target.host, target.query))
@@ -258,7 +265,10 @@ class Planner:
         rule = target.rule
         headers = []
         for name, keyed in rule.keyed_headers.items():
-            sure, value = keyed.read(name, request.fields.get(name))
+            said = request.fields.get(name)
+            sure, value = keyed.read(name, said)
+            if keyed.is_unread(name, said):
+                self._count("unread:accept")
             if not sure:
                 return _BYPASS[Reason.HEADER]
             headers.append((name, value))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import floor, inf
 from typing import Final
 
+from . import negotiation
 from .collecting import Room
 from .config import Configuration
 from .debugging import Debugger
@@ -13,7 +14,8 @@ from .errors import LateError
 from .flights import Flights, Outcome
 from .forgetting import Forgetting
 from .groups import SEQUENCE, Groups
-from .law import marks, reuse, softness
+from .law import marks, reuse, softness, vary, wishes
+from .law import said as law_said
 from .law.tokens import stamped, young
 from .leasing import Leasing
 from .messages import StoredResponse
@@ -35,6 +37,14 @@ from .wrote import Wrote
 LARGE_FOR: Final = 120.0
 MAX_LARGE: Final = 4096
 
+#: What parsers remember: how many, and how many were forgotten for others.
+_OF_THE_PROCESS: Final[Mapping[str, Callable[[], tuple[int, int]]]] = {
+    "forms": vary.remembered,
+    "preferences": negotiation.remembered,
+    "sayings": law_said.remembered,
+    "wishes": wishes.remembered,
+}
+
 
 class State:
     """One cache but for its store. ``store`` is the face that pays what is owed, in a thread."""
@@ -52,10 +62,11 @@ class State:
         self.counters = Counters()
         self.room = Room()
         self.flights = Flights(settings.max_waiters, sources.monotonic)
-        self.variants = Variants()
+        self.variants = Variants(self.counters.count)
         self.groups = Groups()
         self.reader = Reader(self.variants, self.groups)
         self._large: dict[bytes, float] = {}
+        self._large_evicted = 0
         self.debugger = Debugger(settings.secrets, sources.now, site=settings.site)
         self.planner = Planner(
             self.book,
@@ -63,6 +74,7 @@ class State:
             release=settings.release,
             passthrough=settings.passthrough,
             hosts=settings.hosts,
+            count=self.counters.count,
         )
         #: Seconds that tokens live.
         self.token_ttl = self.book.token_ttl()
@@ -74,16 +86,22 @@ class State:
         self.forgetting = Forgetting(self.token, sources.now, self.token_ttl, self.book)
         self.owed = Owed(lambda names: step(self.forgetting.forget(store, names)))
         self.owed.told = self.shapes.join
-        self.leasing = Leasing(store, sources.mint, sources.monotonic)
+        self.leasing = Leasing(store, sources.mint, sources.monotonic, self.counters.count)
         self.wrote = Wrote(settings.secrets, site=settings.site, window=self.book.soft_window)
 
     def remembered(self) -> dict[str, int]:
         """Of the targets, plans, variants and groups that are remembered: count, bytes, budget and
-        how many were evicted for others.
+        how many were evicted for others. Of other memories: count, which is that of all caches of
+        the process where a parser remembers, and evicted.
         """
         said = self.planner.statistics()
         for kind, memory in (("variants", self.variants), ("groups", self.groups)):
             said.update({f"{kind}_{k}": v for k, v in memory.statistics().items()})
+        others = {kind: told() for kind, told in _OF_THE_PROCESS.items()}
+        others["large"] = len(self._large), self._large_evicted
+        others["elsewhere"] = self.leasing.remembered()
+        for kind, (count, evicted) in others.items():
+            said.update({f"{kind}_count": count, f"{kind}_evicted": evicted})
         return said
 
     def mint(self, names: Sequence[str]) -> dict[str, bytes]:
@@ -139,6 +157,7 @@ class State:
     def too_large(self, place: bytes) -> None:
         """Remember that a slot's page is larger than its rule keeps."""
         if len(self._large) >= MAX_LARGE:
+            self._large_evicted += len(self._large)
             self._large = {}
         self._large[place] = self.sources.monotonic() + LARGE_FOR
 

@@ -13,9 +13,9 @@ makes up by itself, such as a 504 for ``only-if-cached``, has no member (§2).
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from itertools import count as ticking
 from typing import Final, NamedTuple
 
 from .fields import format_http_date
@@ -111,18 +111,30 @@ class Counters:
     """Counts of events by name; exact under threads."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        # To step an iterator written in C is atomic, and takes a fifth of what a lock does.
+        self._ticks: dict[str, ticking[int]] = {}
+        self._looks = 0
         self._lock = fork_safe_lock(self)
 
     def count(self, event: str) -> None:
         """One more of this event."""
-        with self._lock:
-            self._counts[event] += 1
+        next(self._ticks.get(event) or self._begin(event))
+
+    def ticker(self, event: str) -> Callable[[], object]:
+        """What to call for one more of this event."""
+        return (self._ticks.get(event) or self._begin(event)).__next__
 
     def snapshot(self) -> dict[str, int]:
-        """All counts so far."""
+        """All counts so far, of what has been counted."""
         with self._lock:
-            return dict(self._counts)
+            # To see where an iterator stands is to step it.
+            counts = {event: next(ticks) - self._looks for event, ticks in self._ticks.items()}
+            self._looks += 1
+        return {event: number for event, number in counts.items() if number}
+
+    def _begin(self, event: str) -> ticking[int]:
+        with self._lock:
+            return self._ticks.setdefault(event, ticking(self._looks))
 
 
 def of_hit(hit: Hit | Stale, *, key: bytes | None = None) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from .fields import tokens
 from .keys import SLOT_BYTES, encode, slot
-from .law.vary import normalised, selecting
+from .law.vary import MAX_NORMALISED, is_unread, normalised, selecting
 from .messages import Request, RequestFields, ResponseHead, StoredResponse
 from .stores.base import Store
 from .stores.s3fifo import S3Fifo
@@ -116,9 +116,12 @@ def marking_of(page: StoredResponse | None, plan: Plan) -> Marking | None:
 
 
 class Variants:
-    """Marks resources that vary, and remembers their markings. Thread-safe."""
+    """Marks resources that vary, and remembers their markings. Thread-safe. ``count`` hears of
+    events by name.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[str], object] = lambda _event: None) -> None:
+        self._count = count
         self._learned: S3Fifo[bytes, Marking] = S3Fifo(LEARNED_BYTES)
         self._dropped = 0
 
@@ -130,7 +133,14 @@ class Variants:
         """The plan of the variant that a request selects."""
         if marking is None:
             return plan
-        return variant(plan, marking.names, values_of(plan, request.fields))
+        value_of = values_of(plan, request.fields)
+        found = variant(plan, marking.names, value_of)
+        # No value is longer than the key that it is part of.
+        if len(found.key) - len(plan.key) > MAX_NORMALISED and any(
+            is_unread(value_of(name)) for name in marking.names
+        ):
+            self._count("unread:vary")
+        return found
 
     def learn(self, page: StoredResponse | None, plan: Plan) -> Marking | None:
         """What a resource's slot says of it, remembered; None where it holds no marker."""

@@ -65,6 +65,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "look",
             "boarding",
             "looking",
+            "glancing",
             "admitting",
             "invalidating",
             "marking",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from benchmarks import eviction, hits, invalidate, memory, phases
+from benchmarks import eviction, faces, growth, hits, invalidate, memory, phases
 from benchmarks.__main__ import PARTS, main
+from benchmarks.faces import Places
 from benchmarks.floors import FRONTS, Front
 from benchmarks.report import Table, document, text
-from benchmarks.timing import MAX_NOISE, QUICK, Measured, Spread
+from benchmarks.timing import MAX_NOISE, QUICK, Effort, Measured, Spread
+from pagegen.glancing import Glance
 
 STEADY = Spread(median=2.0, low=1.9, high=2.1, scale=2.0)
+#: As little as can be: whether a table can be made, not what it says.
+TINY = Effort(rounds=3, batch_ns=2_000, quick=True)
 WILD = Spread(median=2.0, low=1.0, high=4.0, scale=2.0)
 NOISES = Table("t", "T", "lead", ("what", "figure"), (("calm", STEADY), ("wild", WILD)))
 
@@ -81,6 +86,27 @@ def test_each_step_of_a_hit_can_be_called_by_itself(front: Front) -> None:
         case.subject()
 
 
+def test_a_hit_that_takes_other_steps_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Glance, "page", lambda *_: None)
+    with pytest.raises(AssertionError, match="no hit at a glance"):
+        phases.parts(FRONTS[0])
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (STEADY, "Reached here: 2.00 µs, which are 2.00 loops of 1000 ns"),
+        (STEADY.times(2.5), "NOT REACHED here: 5.00 µs"),
+        (WILD, "NOT KNOWN: too noisy"),
+    ],
+    ids=["reached", "not reached", "noisy"],
+)
+def test_the_table_of_hits_says_whether_they_are_as_quick_as_they_should_be(
+    extra: Spread, said: str
+) -> None:
+    assert said in hits.target(FRONTS[0], Measured(STEADY, extra, 1000.0))
+
+
 @pytest.mark.parametrize("extra", [STEADY, WILD], ids=["steady", "noisy"])
 def test_what_lies_between_the_steps_is_unknown_when_one_of_them_is(extra: Spread) -> None:
     names = ["one", phases.WHOLE, phases.AFRESH]
@@ -123,3 +149,34 @@ def test_targets_of_the_lengths_that_are_weighed_are_remembered() -> None:
 
     for length in TARGETS:
         assert targets(length)["entries"] > 0
+
+
+def test_the_tables_of_growth_have_a_row_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "QUICK_PAGES", (20, 60))
+    monkeypatch.setattr(growth, "QUICK_ASKED", 30)
+    found = {table.name: table for table in growth.tables(TINY)}
+    assert {name: [row[0] for row in table.rows] for name, table in found.items()} == {
+        "growth-namespaces": ["ASGI, 1", "ASGI, 16", "WSGI, 1", "WSGI, 16"],
+        "growth-bodies": ["ASGI, 1 kB", "ASGI, 1,000 kB", "WSGI, 1 kB", "WSGI, 1,000 kB"],
+        "growth-pages": ["memory, 20", "memory, 60", "LMDB, 20", "LMDB, 60"],
+    }
+    for table in found.values():
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert text([table]).startswith(table.title)
+
+
+def test_a_store_with_fewer_pages_than_its_row_says_stops_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(growth, "fill", lambda *_: None)
+    with ExitStack() as stack, pytest.raises(AssertionError, match="50 pages: kept=20"):
+        growth.filled(faces.FACES[0], Places(stack), stack, 50, 20)
+
+
+def test_misses_are_timed_with_the_collector_and_without() -> None:
+    found = [memory.pauses(5_000, way) for way in ("off", "automatic")]
+    assert found[0]["full"] == []
+    assert found[1]["full"]
+    for run in found:
+        assert 0 < run["p50"] <= run["p99"] <= run["p999"] <= run["longest"]
+        assert len(list(memory._waits([run, run]))) == 6

@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 
-from benchmarks import bare, faces, servers, stores
+from benchmarks import bare, faces, filling, invalidate, servers, stores, verbs
 from benchmarks.bare import Ground, Pipeline
 from benchmarks.faces import BARE, FACES, HIT, Face, Open, Places
 from benchmarks.floors import WSGI
-from benchmarks.timing import QUICK
+from benchmarks.report import text
+from benchmarks.timing import QUICK, Effort
 from benchmarks.turns import Group, Turns, take_turns
 from pagegen.stepping import step
 
 SIZES = (10,)
+#: As little as can be: whether a table can be made, not what it says.
+TINY = Effort(rounds=3, batch_ns=2_000, quick=True)
+#: The stores as they are without an event loop.
+BLOCKING = ("memory", "LMDB", "memcached", "Redis")
 FACE = pytest.mark.parametrize("face", FACES, ids=lambda face: f"{face.front.name} {face.name}")
 
 
@@ -39,7 +44,78 @@ def test_a_hit_and_a_bare_get_of_the_same_keys_can_be_called(ground: Ground, fac
     for many in (False, True) if face.front is not WSGI else (False,):
         for timed in faces.group(found, 10, many=many).timed.values():
             assert timed(3) > 0
+    for part in faces.split(found, 10):
+        for each in part.timed.values():
+            assert each(3) > 0
+    for subject in verbs.subjects(found):  # proves itself
+        timed = verbs.group(subject).timed
+        for name in (verbs.FLOOR, verbs.INVALIDATE):
+            assert timed[name](3) > 0
+        for kind in verbs.KINDS:
+            before = subject.cache(kind).statistics()[kind.counts]
+            assert timed[kind.name](3) > 0
+            assert subject.cache(kind).statistics()[kind.counts] == before + 3
     assert found.strayed(found.cache) == 0.0
+
+
+def test_a_kind_of_request_that_does_something_else_stops_the_benchmark(ground: Ground) -> None:
+    subject = next(verbs.subjects(opened(ground, FACES[0])))
+    with pytest.raises(AssertionError, match="304: counted=1 status=304"):
+        verbs.prove(subject, verbs.KINDS[1]._replace(status=200))
+    with pytest.raises(AssertionError, match="miss: counted=0"):
+        verbs.prove(subject, verbs.KINDS[2]._replace(ask=verbs.KINDS[3].ask, fresh=False))
+
+
+def test_parts_of_a_hit_and_other_requests_have_tables(ground: Ground) -> None:
+    found = [opened(ground, FACES[0]), opened(ground, FACES[1])]
+    rounds = verbs.table(WSGI, found, 3)
+    parts = stores._split(TINY, WSGI, found)
+    for table in (rounds, parts):
+        assert [row[0] for row in table.rows] == ["memory", "LMDB", "LMDB, near"]
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+        assert text([table]).startswith(table.title)
+
+
+def test_what_a_hit_takes_is_split_into_the_get_the_store_and_the_rest() -> None:
+    turns = Turns({BARE: [1000.0] * 4, faces.READ: [3000.0] * 4, HIT: [8000.0] * 4})
+    hit, get, besides, rest, share = stores._parts(turns)
+    assert [cell.median for cell in (hit, get, besides, rest)] == [8.0, 1.0, 2.0, 5.0]
+    assert share == "62%"
+
+
+def test_forgetting_a_group_is_tried_on_every_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidate, "QUICK_SIZES", (10, 30))
+    monkeypatch.setattr(invalidate, "_GLANCE", 2)
+    table = invalidate._stores(TINY)
+    names = [f"{name}, {size}" for name in BLOCKING for size in (10, 30)]
+    assert [row[0] for row in table.rows] == names
+    assert {row[-1] for row in table.rows} == {"10 of 10"}
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_a_group_that_its_store_has_no_room_for_stops_the_benchmark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(invalidate, "_ROOM", "100KiB")
+    with ExitStack() as stack, pytest.raises(AssertionError, match="10 pages: the sample is"):
+        invalidate.grouped(FACES[0], Places(stack), stack, (10, 1_000))
+
+
+@pytest.mark.parametrize("face", FACES[2:4], ids=lambda face: str(face.name))
+def test_pages_that_fill_a_server_are_pages_to_their_store(
+    ground: Ground, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = opened(ground, face)
+    page, _ = faces.page_of(found.cache, 10)
+    slots = [b"%20d" % number for number in range(3)]
+    monkeypatch.setattr(filling, "_slots", iter(slots))
+    monkeypatch.setattr(filling, "CHUNK", 2)
+    place = found.cache.configuration.settings.store.partition("//")[2].partition("?")[0]
+    filling.fill(found.cache, page, 3, face.program, place.partition("/")[0])
+    for slot in slots:
+        kept = step(found.cache.engine.store.read(slot, ())).page
+        assert kept is not None
+        assert (kept.key, kept.body) == (page.key, page.body)
 
 
 def test_a_bare_get_that_finds_nothing_stops_the_benchmark(ground: Ground) -> None:
@@ -69,6 +145,7 @@ def test_a_store_that_fails_while_it_is_measured_gets_no_figure(
     row = stores.Row(found, Group("row", {}, ((HIT, BARE),), 1), turns)
     bare_us, hit_us, ratio = stores._cells(row, turns.us)[:3]
     assert (bare_us, hit_us, ratio.median) == (1.0, 2.0, 2.0)
+    monkeypatch.setattr(found.cache.engine.glance, "_read", None)
     monkeypatch.setattr(found.cache.engine.store, "read", failing)
     faces.call_of(WSGI, found.cache, 10)()
     assert found.strayed(found.cache) > stores.MAX_STRAYS

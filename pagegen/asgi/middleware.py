@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, assert_never
 
 from ..cache import PageCache
 from ..exchange import Exchange, handling
+from ..glancing import WEIGHED
 from ..logs import logger
-from ..messages import Request
+from ..messages import Request, StoredResponse, Target
 from ..status import Manner, Tell
 from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
 from .collector import Collector
-from .requests import Silence, read_request, view_scope
-from .responses import send_hit, send_not_cached, server_dates
+from .requests import Silence, combined, request_of, target, view_scope
+from .responses import (
+    CONDITION_NAMES,
+    PIECE,
+    plain_start,
+    send_hit,
+    send_not_cached,
+    send_pieces,
+    server_dates,
+)
 from .types import ASGIApp, Message, Receive, Scope, Send
 from .watcher import Watcher
 
 #: Pages that are refreshed at one time; the others stay expired until somebody asks again.
 MAX_REFRESHES: Final = 32
+
+#: Request fields that a look-up has to weigh, and those that make an answer of their own besides.
+_WEIGHED: Final = frozenset(name.encode("ascii") for name in WEIGHED)
+_SPEAKING: Final = _WEIGHED | CONDITION_NAMES
 
 log = logger("pagegen.asgi")
 
@@ -42,6 +55,7 @@ class PageCacheMiddleware:
         self._manner: Manner | None = None
         if settings.date != "auto":
             self._manner = Manner(self._tell, settings.date == "send")
+        self._glance = self._engine.glance
         self._lifespan_state: MutableMapping[str, Any] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
 
@@ -53,15 +67,55 @@ class PageCacheMiddleware:
             await self.app(scope, receive, send)
             return
         try:
-            request = read_request(scope)
+            wire = combined(scope["headers"])
+            asked = target(scope, wire)
+            page = self._glimpse(asked, wire)
+            if page is None:
+                request = request_of(scope, asked, wire)
         except Exception:
             # No request that anybody could key: the application may know better.
             await self.app(scope, receive, send)
             return
+        if page is None:
+            await self._serve(scope, receive, send, request, wire)
+            return
+        await send(plain_start(page, wire, self._engine.now(), self._manner))
+        body = b"" if asked[0] == "HEAD" else page.body
+        if len(body) <= PIECE:
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await send_pieces(send, body)
+
+    def _glimpse(self, asked: Target, wire: Mapping[bytes, bytes]) -> StoredResponse | None:
+        """The page for a request that says nothing but what it wants, and gets it as it stands."""
+        manner = self._manner
+        if manner is None or manner.tell or not _SPEAKING.isdisjoint(wire):
+            return None
+        plan = self._glance.recall(asked)
+        page = None if plan is None else self._glance.page(plan)
+        if page is None or page.codings:
+            return None
+        self._glance.count()
+        return page
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request: Request,
+        wire: Mapping[bytes, bytes],
+    ) -> None:
+        """Any other request."""
         manner = self._manner or self._learn_manner(send)
         if self._debugs:
             manner = Manner(self._engine.tells(request), manner.dated)
-        verdict: Verdict = await self._engine.look_up(request)
+        found = self._glance.look(request) if _WEIGHED.isdisjoint(wire) else None
+        verdict: Verdict
+        if isinstance(found, Hit):
+            verdict = found
+        else:
+            verdict = await self._engine.look_up(request, plan=found)
         while isinstance(verdict, Wait):
             await self._wait(verdict)
             verdict = await self._engine.look_up(request, verdict)

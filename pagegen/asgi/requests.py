@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ..identification import reveal
-from ..messages import Request
+from ..messages import Request, Target
 from ..views import View, authority
 from .types import Message, Receive, Scope
 
@@ -28,29 +28,33 @@ _WIRE_NAMES: Final[dict[str, bytes]] = {}
 
 
 class ScopeFields:
-    """Request fields of an ASGI header list; see :class:`~pagegen.messages.RequestFields`."""
+    """Request fields of an ASGI header list; see :class:`~pagegen.messages.RequestFields`.
 
-    __slots__ = ("_map",)
+    ``wire``: each name, in lower case, with its combined value.
+    """
 
-    def __init__(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
-        lines = list(lines)
-        self._map: dict[bytes, bytes] = dict(lines)
-        if len(self._map) != len(lines):
-            self._map = _combined(lines)
+    __slots__ = ("wire",)
+
+    def __init__(self, wire: Mapping[bytes, bytes]) -> None:
+        self.wire = wire
 
     def get(self, name: str) -> str | None:
         """The combined value of a field (name in lower case)."""
-        value = self._map.get(_WIRE_NAMES.get(name) or _wire_name(name))
+        value = self.wire.get(_WIRE_NAMES.get(name) or _wire_name(name))
         return None if value is None else value.decode("latin-1")
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """See :class:`RequestFields`."""
-        for name, value in self._map.items():
+        for name, value in self.wire.items():
             yield name.decode("latin-1"), value.decode("latin-1")
 
-    def lacks(self, names: frozenset[bytes]) -> bool:
-        """Whether there is no field of these names (in lower case): one look for all of them."""
-        return self._map.keys().isdisjoint(names)
+
+def combined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header lines by name, each with its combined value."""
+    if not isinstance(lines, list):
+        lines = list(lines)
+    once = dict(lines)
+    return once if len(once) == len(lines) else _combined(lines)
 
 
 def _combined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -68,8 +72,27 @@ def _wire_name(name: str) -> bytes:
     return _WIRE_NAMES.setdefault(name, wire) if len(_WIRE_NAMES) < MAX_NAMES else wire
 
 
+def target(scope: Scope, wire: Mapping[bytes, bytes]) -> Target:
+    """What a scope says of what is asked for, as it stands there."""
+    return (
+        scope["method"],
+        scope["path"],
+        scope.get("query_string"),
+        wire.get(b"host"),
+        scope.get("raw_path"),
+        scope.get("scheme"),
+        scope.get("root_path"),
+    )
+
+
 def read_request(scope: Scope) -> Request:
     """The request of an ``http`` scope. Raises only for a scope that is none."""
+    wire = combined(scope["headers"])
+    return request_of(scope, target(scope, wire), wire)
+
+
+def request_of(scope: Scope, asked: Target, wire: Mapping[bytes, bytes]) -> Request:
+    """The request of a scope whose fields and target were read. Raises as :func:`read_request`."""
     path: str = scope["path"]
     raw: bytes | None = scope.get("raw_path")
     raw_path = None if raw is None else raw.decode("latin-1")
@@ -91,8 +114,9 @@ def read_request(scope: Scope) -> Request:
         path,
         raw_path,
         scope.get("query_string", b"").decode("latin-1"),
-        ScopeFields(scope["headers"]),
+        ScopeFields(wire),
         scope,
+        asked,
     )
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import NO_CACHE, VARIES, navigates, not_cached
+from ..law.downstream import VARIES, hedged, navigates, not_cached
 from ..law.ranges import partial
 from ..law.storing import ENDING_HERE, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Request, ResponseHead, StoredResponse, WireFields, wire_form
 from ..sources import mint
-from ..status import appended_wire
+from ..status import Manner, appended_wire
 from ..verdicts import Hit, Stale
 from .requests import ScopeFields
 from .types import Message, Send
 
 _VARIES: Final = wire_form(VARIES)
-_NO_CACHE: Final = wire_form(NO_CACHE)[0]
-_CONDITIONS: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
+#: Names of the request fields that make a response something else than the page.
+CONDITION_NAMES: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
 _ENDING_HERE: Final = frozenset(name.encode("ascii") for name in ENDING_HERE)
 
 #: Bytes of a page that a server is given at one time. It keeps what its client does not read, and
@@ -60,14 +60,14 @@ async def send_page(
     send: Send, request: Request, page: StoredResponse, more: WireFields = ()
 ) -> None:
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
+    if navigates(request.fields) and hedged(page):
+        more += _VARIES
     if page.codings:
         page = selected(request.fields, page)
-    if navigates(request.fields) and _NO_CACHE in page.wire_fields[page.own_fields :]:
-        more += _VARIES
     code, fields, body = page.status, page.wire_fields, page.body
     asked = request.fields
     # One look for all five: nearly every request has none of them.
-    if not (isinstance(asked, ScopeFields) and asked.lacks(_CONDITIONS)):
+    if not (isinstance(asked, ScopeFields) and CONDITION_NAMES.isdisjoint(asked.wire)):
         condition = precondition(asked, page)
         if condition == 304:
             code, fields, body = 304, page.not_modified_wire_fields, b""
@@ -80,7 +80,26 @@ async def send_page(
     await send({"type": "http.response.start", "status": code, "headers": [*fields, *more]})
     if len(body) <= PIECE:
         await send({"type": "http.response.body", "body": body})
-        return
+    else:
+        await send_pieces(send, body)
+
+
+def plain_start(
+    page: StoredResponse, wire: Mapping[bytes, bytes], now: float, manner: Manner | None
+) -> Message:
+    """The start message of the page itself, for a request whose fields are ``wire``: neither
+    conditions nor codings make anything else of it. ``now`` in seconds since the epoch.
+    """
+    headers = [*page.wire_fields, (b"age", b"%d" % page.age(now))]
+    if manner is not None and manner.dated:
+        headers.append((b"date", page.date.encode("latin-1")))
+    if wire.get(b"sec-fetch-mode") == b"navigate" and hedged(page):
+        headers += _VARIES
+    return {"type": "http.response.start", "status": page.status, "headers": headers}
+
+
+async def send_pieces(send: Send, body: bytes) -> None:
+    """Send a long body by the piece."""
     for start in range(0, len(body), PIECE):
         piece, more_body = body[start : start + PIECE], start + PIECE < len(body)
         await send({"type": "http.response.body", "body": piece, "more_body": more_body})

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Final
 
-from ..fields import byte_ranges, tokens
+from ..fields import MAX_VALUE, byte_ranges, tokens
 from ..messages import Fields, Request, StoredResponse
 from .validation import Answer, error, may_be_ranged
 
@@ -36,13 +36,22 @@ def spans(value: str, length: int) -> tuple[Span, ...] | None:
 
     None: ``Range`` is ignored. So it is for an empty page, of which no range can be spelled.
     """
-    asked = byte_ranges(value)
-    if asked is None or len(asked) > MAX_RANGES or not length:
+    asked = None if is_unread(value) else byte_ranges(value)
+    if asked is None or not length:
         return None
     found = [span for first, last in asked if (span := _span(first, last, length))]
     if sum(stop - start for start, stop in found) > length:
         return None
     return _joined(found)
+
+
+def is_unread(value: str | None) -> bool:
+    """Whether a ``Range`` is too long, or has too many members, for any part to be sent."""
+    if value is None or len(value) > MAX_VALUE:
+        return value is not None
+    # Empty members are none (RFC 9110 §5.6.1). Counted first: so long a list is not worth a parse.
+    members = value.split(",") if value.count(",") >= MAX_RANGES else ()
+    return sum(map(bool, map(str.strip, members))) > MAX_RANGES
 
 
 def _span(first: int | None, last: int | None, length: int) -> Span | None:

@@ -91,3 +91,9 @@ def _read(*values: str | None) -> Said:
         if value is not None and (found := targeted(value)) is not None:
             return Said(MappingProxyType(dict(found)), name)
     return Said(MappingProxyType(directives(plain)), CACHE_CONTROL)
+
+
+def remembered() -> tuple[int, int]:
+    """Readings remembered now, in the whole process, and those that were forgotten for others."""
+    memo = _read.cache_info()
+    return memo.currsize, memo.misses - memo.currsize

@@ -170,6 +170,17 @@ def _negotiating(name: str, value: str) -> str:
     return ",".join(text if weight == 1 else f"{text};q={weight:g}" for weight, text in members)
 
 
+def is_unread(value: str | None) -> bool:
+    """Whether :func:`normalised` takes this value letter by letter, since it is so long."""
+    return value is not None and len(value) > MAX_NORMALISED
+
+
+def remembered() -> tuple[int, int]:
+    """Normal forms remembered now, in the whole process, and those forgotten for others."""
+    memo = _negotiating.cache_info()
+    return memo.currsize, memo.misses - memo.currsize
+
+
 def _members(value: str, head: re.Pattern[str]) -> list[tuple[float, str]] | None:
     """Weight and text of each member; None when the value is outside the grammar."""
     found: list[tuple[float, str]] = []

@@ -28,7 +28,8 @@ class Wishes:
     """The directives of one request (RFC 9111 §5.2.1, RFC 5861 §4); None for what it did not say.
 
     All numbers are seconds. ``max_stale`` without an argument is infinite. ``no_store`` forbids to
-    keep the answer to this request, not to give one that is kept already (§5.2.1.5).
+    keep the answer to this request, not to give one that is kept already (§5.2.1.5). ``unread``:
+    its value is too long to be read to its end.
     """
 
     no_cache: bool = False
@@ -39,6 +40,7 @@ class Wishes:
     min_fresh: float | None = None
     max_stale: float | None = None
     stale_if_error: float | None = None
+    unread: bool = False
 
     @property
     def demands(self) -> bool:
@@ -126,6 +128,7 @@ def _read(control: str, reloads: bool) -> Wishes | None:
         min_fresh=_seconds(said, "min-fresh", inf) if reloads else None,
         max_stale=_max_stale(said),
         stale_if_error=_seconds(said, "stale-if-error", None),
+        unread=unread,
     )
     return None if found == NOTHING else found
 
@@ -148,3 +151,9 @@ def _max_stale(said: dict[str, str | None]) -> float | None:
     if "max-stale" in said and said["max-stale"] is None:
         return inf
     return _seconds(said, "max-stale", None)
+
+
+def remembered() -> tuple[int, int]:
+    """Readings remembered now, in the whole process, and those that were forgotten for others."""
+    memos = _read.cache_info(), _read_pragma.cache_info()
+    return sum(m.currsize for m in memos), sum(m.misses - m.currsize for m in memos)

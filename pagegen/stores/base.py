@@ -18,7 +18,7 @@ contract is the docstring of :class:`pagegen.testing.StoreContract`, which is al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -117,6 +117,39 @@ class Leases(Protocol):
 
     async def release(self, slot: bytes, owner: bytes) -> None:
         """Give a lease back. Does nothing to one that is somebody else's by now."""
+
+
+#: Page and tokens of a glance.
+Glimpse = tuple[StoredResponse | None, tuple[bytes | None, ...]]
+
+
+class Glances(Protocol):
+    """What a store has besides that often knows at once what ``read`` would say."""
+
+    def glance(self, slot: bytes | None, namespaces: Sequence[str]) -> Glimpse | None:
+        """What ``read`` would return now, found without suspending, blocking or asking anybody
+        outside of the process; None where that cannot be. Raises what ``read`` would.
+
+        For speed alone: whoever gets None reads.
+        """
+
+
+def glance_of(store: Store) -> Callable[[bytes | None, Sequence[str]], Glimpse | None] | None:
+    """The store's ``glance``; None where it has none that goes with its ``read``.
+
+    A class that replaces ``read`` and inherits ``glance`` has none: it wants to be asked. What
+    stands in front of another store may be given the other one's.
+    """
+    if "glance" in getattr(store, "__dict__", ()):
+        return store.glance  # type: ignore[attr-defined, no-any-return]
+    for kind in type(store).__mro__:
+        if "glance" in vars(kind):
+            found: Callable[[bytes | None, Sequence[str]], Glimpse | None]
+            found = store.glance  # type: ignore[attr-defined]
+            return found
+        if "read" in vars(kind):
+            break
+    return None
 
 
 @runtime_checkable

@@ -15,8 +15,9 @@ from ..errors import StoreError
 from ..messages import StoredResponse
 from ..units import parse_size
 from .alone import warn_of_company
-from .base import Capabilities, Reading
+from .base import Capabilities, Glimpse, Reading
 from .s3fifo import S3Fifo
+from .shelf import PageShelf
 
 DEFAULT_SIZE: Final = 64 * 2**20
 #: Share of the size that tokens have for themselves.
@@ -50,19 +51,27 @@ class MemoryStore:
     ) -> None:
         total = parse_size(size)
         for_tokens = int(total * TOKEN_SHARE)
-        self._pages: S3Fifo[bytes, StoredResponse] = S3Fifo(total - for_tokens)
+        self._pages = PageShelf(total - for_tokens)
         self._tokens: S3Fifo[str, bytes] = S3Fifo(for_tokens)
         self._site = site
         self._now = now
         self._leases: dict[bytes, tuple[bytes, float]] = {}
         self._leasing = Lock()
+        self._lost = 0
 
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """See :meth:`Store.read`. A hit takes no lock."""
+        return Reading(*self.glance(slot, namespaces))
+
+    def glance(self, slot: bytes | None, namespaces: Sequence[str]) -> Glimpse:
+        """See :meth:`Glances.glance`."""
         now = self._now()
-        get = self._tokens.get
         page = None if slot is None else self._pages.get(slot, now)
-        return Reading(page, tuple([get(name, now) for name in namespaces]))
+        get = self._tokens.get
+        tokens = []
+        for name in namespaces:  # for few of them a comprehension takes longer
+            tokens.append(get(name, now))  # noqa: PERF401
+        return page, tuple(tokens)
 
     async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
         """See :meth:`Store.add_tokens`."""
@@ -90,7 +99,7 @@ class MemoryStore:
     async def write_page(self, slot: bytes, page: StoredResponse, ttl: float) -> bool:
         """See :meth:`Store.write_page`."""
         warn_of_company(self._site)
-        return self._pages.put(slot, page, page.size(), self._now() + ttl)
+        return self._pages.put(slot, page, self._now() + ttl)
 
     async def delete_page(self, slot: bytes) -> None:
         """See :meth:`Store.delete_page`."""
@@ -108,6 +117,8 @@ class MemoryStore:
             # Without room it is as if the lease were lost at once.
             if len(self._leases) < MAX_LEASES:
                 self._leases[slot] = owner, now + term
+            else:
+                self._lost += 1
             return True
 
     async def release(self, slot: bytes, owner: bytes) -> None:
@@ -118,12 +129,13 @@ class MemoryStore:
                 del self._leases[slot]
 
     def statistics(self) -> Mapping[str, int]:
-        """``pages_…`` and ``tokens_…``: count, bytes, budget, evicted."""
-        return {
+        """``pages_…`` and ``tokens_…``: count, bytes, budget, evicted; and ``leases_lost``."""
+        shelves = {
             f"{kind}_{name}": number
             for kind, part in (("pages", self._pages), ("tokens", self._tokens))
             for name, number in part.statistics().items()
         }
+        return {**shelves, "leases_lost": self._lost}
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -16,12 +16,17 @@ from typing import Final, cast
 
 from ..forks import fork_safe_lock
 from ..messages import StoredResponse
-from .base import Leases, Reading, Store
+from .base import Glimpse, Leases, Reading, Store, glance_of
 from .s3fifo import S3Fifo
+from .shelf import PageShelf
 from .threads import for_loop
 
-#: Tokens that may be used again; when they are so many, the memory starts anew.
-MAX_TOKENS: Final = 16_384
+#: Bytes of tokens that may be used again: some 15,000. They are kept as pages are; one that is
+#: not there is asked for.
+TOKEN_BYTES: Final = 8 * 2**20
+#: Measured: what a token weighs besides its namespace's text, with what is left of as many that
+#: were evicted.
+_TOKEN_OVERHEAD: Final = 540
 
 
 class NearStore:
@@ -43,6 +48,7 @@ class NearStore:
         self.behind = behind
         self.capabilities = behind.capabilities
         self._shelf = _Shelf(size, max_staleness, now, passing)
+        self._ask = glance_of(behind)
 
     def on_loop(self) -> NearStore:
         """See :meth:`HasTwin.on_loop`: the same pages, in front of the other store's twin."""
@@ -50,18 +56,18 @@ class NearStore:
         twin.behind = for_loop(self.behind)
         twin.capabilities = self.capabilities
         twin._shelf = self._shelf
+        twin._ask = glance_of(twin.behind)
         return twin
 
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """See :meth:`Store.read`."""
+        found = self.glance(slot, namespaces)
+        if found is not None:
+            return Reading(*found)
         shelf = self._shelf
-        page = None if slot is None else shelf.page(slot)
-        if slot is None or page is None:
+        page = None if slot is None or self._ask is not None else shelf.page(slot)
+        if page is None:
             return await self._fetch(slot, namespaces)
-        known = shelf.known(namespaces)
-        if known is not None and _vouched(page, namespaces, known):
-            shelf.count("near_unasked" if namespaces else "near_hits")
-            return Reading(page, known)
         since = shelf.mark()
         tokens = (await self.behind.read(None, namespaces)).tokens
         if _vouched(page, namespaces, tokens):
@@ -70,6 +76,26 @@ class NearStore:
             return Reading(page, tokens)
         # Another process may have rendered it anew already.
         return await self._fetch(slot, namespaces)
+
+    def glance(self, slot: bytes | None, namespaces: Sequence[str]) -> Glimpse | None:
+        """See :meth:`Glances.glance`: a page that is here, with tokens that are here too, or in a
+        store that answers at once.
+        """
+        shelf = self._shelf
+        page = None if slot is None else shelf.page(slot)
+        if page is None:
+            return None
+        known = shelf.known(namespaces)
+        if known is not None and _vouched(page, namespaces, known):
+            shelf.count("near_unasked" if namespaces else "near_hits")
+            return page, known
+        since = shelf.mark()
+        asked = None if self._ask is None else self._ask(None, namespaces)
+        if asked is None or not _vouched(page, namespaces, asked[1]):
+            return None
+        shelf.count("near_hits")
+        shelf.vouch(namespaces, asked[1], since)
+        return page, asked[1]
 
     async def _fetch(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         shelf = self._shelf
@@ -127,7 +153,8 @@ class NearStore:
 
     def statistics(self) -> Mapping[str, int]:
         """``near_hits`` (page from here, tokens asked for), ``near_unasked`` (tokens used again),
-        ``near_misses``, ``near_…`` of the pages kept, and what the store behind says.
+        ``near_misses``, ``near_…`` of the pages kept, ``near_tokens_…`` of tokens that may be used
+        again, and what the store behind says.
         """
         return {**self.behind.statistics(), **self._shelf.statistics()}
 
@@ -154,11 +181,11 @@ class _Shelf:
         now: Callable[[], float],
         passing: Callable[[], float],
     ) -> None:
-        self._pages: S3Fifo[bytes, StoredResponse] = S3Fifo(size)
+        self._pages = PageShelf(size)
         self._max_staleness = max_staleness
         self._now = now
         self._passing = passing
-        self._tokens: dict[str, tuple[bytes, float]] = {}
+        self._tokens: S3Fifo[str, bytes] = S3Fifo(TOKEN_BYTES)
         self._forgettings = 0
         self._lock = fork_safe_lock(self)
         self._counts = {"near_hits": 0, "near_unasked": 0, "near_misses": 0}
@@ -169,9 +196,7 @@ class _Shelf:
 
     def keep(self, slot: bytes, page: StoredResponse) -> bool:
         """Keep a page as long as it is fresh; False without room."""
-        return self._now() < page.fresh_until and self._pages.put(
-            slot, page, page.size(), page.fresh_until
-        )
+        return self._now() < page.fresh_until and self._pages.put(slot, page, page.fresh_until)
 
     def drop(self, slot: bytes) -> None:
         """Keep a page no longer."""
@@ -183,11 +208,11 @@ class _Shelf:
             return ()
         if not self._max_staleness:
             return None
-        oldest = self._passing() - self._max_staleness
+        now = self._passing()
         found = []
         for name in namespaces:
-            token, asked = self._tokens.get(name, (b"", oldest))
-            if asked <= oldest:
+            token = self._tokens.get(name, now)
+            if token is None:
                 return None
             found.append(token)
         return tuple(found)
@@ -209,11 +234,10 @@ class _Shelf:
         with self._lock:
             if forgettings != self._forgettings:
                 return  # something was invalidated meanwhile, perhaps these
-            if len(self._tokens) >= MAX_TOKENS:
-                self._tokens = {}
+            until = asked + self._max_staleness
             for name, token in zip(namespaces, tokens, strict=True):
                 if token is not None:
-                    self._tokens[name] = token, asked
+                    self._tokens.put(name, token, _TOKEN_OVERHEAD + len(name), until)
 
     def forget(self, names: Mapping[str, bytes]) -> None:
         """Use the tokens of these no longer."""
@@ -222,13 +246,15 @@ class _Shelf:
         with self._lock:
             self._forgettings += 1
             for name in names:
-                self._tokens.pop(name, None)
+                self._tokens.discard(name)
 
     def count(self, event: str) -> None:
         """One more; a lost increment under threads is no harm."""
         self._counts[event] += 1
 
     def statistics(self) -> dict[str, int]:
-        """Counts, and the pages kept."""
-        kept = {f"near_{name}": number for name, number in self._pages.statistics().items()}
-        return {**self._counts, **kept}
+        """Counts, the pages kept, and tokens that may be used again."""
+        said = {f"near_{name}": number for name, number in self._pages.statistics().items()}
+        tokens = self._tokens.statistics()
+        said.update({f"near_tokens_{name}": number for name, number in tokens.items()})
+        return {**self._counts, **said}

@@ -19,8 +19,8 @@ falls below LRU when popularity drifts.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from ..forks import fork_safe_lock
@@ -36,15 +36,52 @@ MAX_FREQUENCY: Final = 3
 PROMOTION: Final = 2
 
 
-@dataclass(slots=True, eq=False)
-class _Entry(Generic[K, V]):
-    """``held`` is value and expiry in one attribute, so that a reader never sees a mixture."""
+#: What an entry's cell says: its hits, and where it stands.
+_HITS: Final = 0
+_PLACE: Final = 1
+_SMALL: Final = 0
+_MAIN: Final = 1
+_GONE: Final = 2
 
-    key: K
-    held: tuple[V, float] | None
-    size: int
-    main: bool
-    frequency: int = 0
+# Value, expiry, size, cell; in the queues key and cell. The cell is what changes of an entry. They
+# are tuples and bytes because CPython's collector looks no more at a tuple with nothing in it that
+# it would have to follow. With an object for each, a full collection of 100,000 took a quarter of
+# a second.
+Entry = tuple[V, float, int, bytearray]
+
+#: Places in one tuple of a queue.
+_CHUNK: Final = 256
+
+
+class _Queue(Generic[K]):
+    """Keys with their cells, first in, first out; all but the ends lies in tuples, too."""
+
+    def __init__(self, places: Iterable[tuple[K, bytearray]] = ()) -> None:
+        self._first: list[tuple[K, bytearray]] = []  # the next one last
+        self._middle: deque[tuple[tuple[K, bytearray], ...]] = deque()
+        self._last: list[tuple[K, bytearray]] = []
+        for place in places:
+            self.append(place)
+
+    def append(self, place: tuple[K, bytearray]) -> None:
+        self._last.append(place)
+        if len(self._last) == _CHUNK:
+            self._middle.append(tuple(self._last))
+            self._last = []
+
+    def popleft(self) -> tuple[K, bytearray]:
+        if not self._first:
+            if self._middle:
+                self._first = list(reversed(self._middle.popleft()))
+            else:
+                self._first, self._last = self._last[::-1], []
+        return self._first.pop()
+
+    def __iter__(self) -> Iterator[tuple[K, bytearray]]:
+        return chain(reversed(self._first), *self._middle, self._last)
+
+    def __len__(self) -> int:
+        return len(self._first) + _CHUNK * len(self._middle) + len(self._last)
 
 
 class S3Fifo(Generic[K, V]):
@@ -56,9 +93,9 @@ class S3Fifo(Generic[K, V]):
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._entries: dict[K, _Entry[K, V]] = {}
-        self._small: deque[_Entry[K, V]] = deque()
-        self._main: deque[_Entry[K, V]] = deque()
+        self._entries: dict[K, Entry[V]] = {}
+        self._small: _Queue[K] = _Queue()
+        self._main: _Queue[K] = _Queue()
         # By hash, which is shorter than a key; two that meet cost one of them a tour too many.
         self._ghosts: OrderedDict[int, None] = OrderedDict()
         self._small_bytes = 0
@@ -72,21 +109,28 @@ class S3Fifo(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        held = entry.held
-        if held is None:
+        value, expires, _, cell = entry
+        if expires <= now:
+            self.discard(key, entry)
             return None
-        if held[1] <= now:
-            self.discard(key, held)
-            return None
-        if entry.frequency < MAX_FREQUENCY:
-            entry.frequency += 1
-        return held[0]
+        if cell[_HITS] < MAX_FREQUENCY:
+            cell[_HITS] += 1
+        return value
 
     def peek(self, key: K, now: float) -> V | None:
         """:meth:`get` for who has put it there: it is no hit."""
         entry = self._entries.get(key)
-        held = None if entry is None else entry.held
-        return None if held is None or held[1] <= now else held[0]
+        return None if entry is None or entry[1] <= now else entry[0]
+
+    def holds(self, key: K, value: V) -> bool:
+        """Whether this very value is there; that is no hit."""
+        entry = self._entries.get(key)
+        return entry is not None and entry[0] is value
+
+    def items(self) -> list[tuple[K, V, float]]:
+        """Each key with its value and expiry, those that have expired too."""
+        with self._lock:
+            return [(key, entry[0], entry[1]) for key, entry in self._entries.items()]
 
     def put(self, key: K, value: V, size: int, expires: float) -> bool:
         """Put or replace a value; False when it is larger than the whole budget."""
@@ -97,27 +141,25 @@ class S3Fifo(Generic[K, V]):
         """Put a value only where none is alive; atomic. True when it was put."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is not None and entry.held is not None and entry.held[1] > now:
+            if entry is not None and entry[1] > now:
                 return False
             return self._put(key, value, size, expires)
 
-    def discard(self, key: K, held: tuple[V, float] | None = None) -> None:
+    def discard(self, key: K, held: Entry[V] | None = None) -> None:
         """Remove a key; with ``held`` only if it still holds just that."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is not None and (held is None or entry.held is held):
-                self._remove(entry)
+            if entry is not None and (held is None or entry is held):
+                self._remove(key, entry)
                 self._compact()
 
     def remove(self, key: K, value: V, now: float) -> bool:
         """Remove a key if it holds an equal value that is alive; atomic. True when it did."""
         with self._lock:
             entry = self._entries.get(key)
-            if entry is None or entry.held is None or entry.held[1] <= now:
+            if entry is None or entry[1] <= now or entry[0] != value:
                 return False
-            if entry.held[0] != value:
-                return False
-            self._remove(entry)
+            self._remove(key, entry)
             self._compact()
             return True
 
@@ -137,33 +179,38 @@ class S3Fifo(Generic[K, V]):
         entry = self._entries.get(key)
         if size > self._budget:
             if entry is not None:
-                self._remove(entry)
+                self._remove(key, entry)
             return False
         if entry is not None:
-            self._resize(entry, size)
-            entry.held = (value, expires)
+            cell = entry[3]
+            self._count(cell, size - entry[2])
         else:
-            main = self._ghosts.pop(hash(key), self) is None
-            entry = _Entry(key, (value, expires), size, main)
-            self._entries[key] = entry
-            (self._main if main else self._small).append(entry)
-            self._resize(entry, size, before=0)
+            cell = self._queue(key)
+            self._count(cell, size)
+        self._entries[key] = value, expires, size, cell
         while self._used > self._budget:
             self._evict()
-        return self._entries.get(key) is entry
+        kept = self._entries.get(key)
+        return kept is not None and kept[3] is cell
 
-    def _resize(self, entry: _Entry[K, V], size: int, before: int | None = None) -> None:
-        difference = size - (entry.size if before is None else before)
-        entry.size = size
+    def _queue(self, key: K) -> bytearray:
+        """The cell of a new entry, which stands in its queue."""
+        main = self._ghosts.pop(hash(key), self) is None
+        cell = bytearray((0, _MAIN if main else _SMALL))
+        (self._main if main else self._small).append((key, cell))
+        return cell
+
+    def _count(self, cell: bytearray, difference: int) -> None:
         self._used += difference
-        if not entry.main:
+        if cell[_PLACE] == _SMALL:
             self._small_bytes += difference
 
-    def _remove(self, entry: _Entry[K, V]) -> None:
+    def _remove(self, key: K, entry: Entry[V]) -> None:
         """Forget an entry; its place in the queue is skipped when it comes up."""
-        del self._entries[entry.key]
-        self._resize(entry, 0)
-        entry.held = None
+        del self._entries[key]
+        _, _, size, cell = entry
+        self._count(cell, -size)
+        cell[_PLACE] = _GONE
         self._dead += 1
 
     def _evict(self) -> None:
@@ -173,32 +220,32 @@ class S3Fifo(Generic[K, V]):
             self._evict_main()
 
     def _evict_small(self) -> None:
-        entry = self._small.popleft()
-        if entry.held is None:
+        key, cell = place = self._small.popleft()
+        if cell[_PLACE] == _GONE:
             self._dead -= 1
-        elif entry.frequency >= PROMOTION:
-            entry.frequency -= PROMOTION
-            entry.main = True
-            self._small_bytes -= entry.size
-            self._main.append(entry)
+        elif cell[_HITS] >= PROMOTION:
+            cell[_HITS] -= PROMOTION
+            self._small_bytes -= self._entries[key][2]
+            cell[_PLACE] = _MAIN
+            self._main.append(place)
         else:
-            self._drop(entry)
+            self._drop(key)
 
     def _evict_main(self) -> None:
-        entry = self._main.popleft()
-        if entry.held is None:
+        key, cell = place = self._main.popleft()
+        if cell[_PLACE] == _GONE:
             self._dead -= 1
-        elif entry.frequency > 0:
-            entry.frequency -= 1
-            self._main.append(entry)
+        elif cell[_HITS]:
+            cell[_HITS] -= 1
+            self._main.append(place)
         else:
-            self._drop(entry)
+            self._drop(key)
 
-    def _drop(self, entry: _Entry[K, V]) -> None:
-        self._remove(entry)
+    def _drop(self, key: K) -> None:
+        self._remove(key, self._entries[key])
         self._dead -= 1  # it has left its queue already
         self._evicted += 1
-        self._ghosts[hash(entry.key)] = None
+        self._ghosts[hash(key)] = None
         # About as many ghosts as there are pages.
         while len(self._ghosts) > max(len(self._entries), 16):
             self._ghosts.popitem(last=False)
@@ -206,6 +253,6 @@ class S3Fifo(Generic[K, V]):
     def _compact(self) -> None:
         """Keep entries that were removed out of turn fewer than those alive."""
         if self._dead > len(self._entries) + 16:
-            self._small = deque(entry for entry in self._small if entry.held is not None)
-            self._main = deque(entry for entry in self._main if entry.held is not None)
+            self._small = _Queue(place for place in self._small if place[1][_PLACE] != _GONE)
+            self._main = _Queue(place for place in self._main if place[1][_PLACE] != _GONE)
             self._dead = 0

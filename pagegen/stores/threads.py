@@ -15,7 +15,7 @@ from ..errors import StoreError
 from ..messages import StoredResponse
 from ..stepping import step
 from ..workers import Workers
-from .base import HasTwin, Leases, Reading, Store
+from .base import HasTwin, Leases, Reading, Store, glance_of
 
 T = TypeVar("T")
 
@@ -46,6 +46,8 @@ class Threaded:
         self.capabilities = store.capabilities
         self._read = self._hop if store.capabilities.blocking_reads else self._stay
         self._write = self._hop if store.capabilities.blocking_writes else self._stay
+        if not store.capabilities.blocking_reads and (glance := glance_of(store)) is not None:
+            self.glance = glance
 
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         """See :meth:`Store.read`."""

@@ -10,17 +10,23 @@ from time import monotonic
 from typing import Final, assert_never
 
 from ..cache import PageCache
+from ..glancing import WEIGHED
 from ..logs import logger
-from ..messages import GivenFields, Request
+from ..messages import GivenFields, Request, StoredResponse, Target
 from ..status import Manner, Tell
 from ..stepping import step
 from ..verdicts import Bypass, Forward, Hit, NotCached, Stale, Ticket, Verdict, Wait
 from ..workers import Workers
 from .collector import Collector
-from .requests import read_request, view_environ
-from .responses import CONDITION_KEYS, send_hit, send_not_cached, server_dates
+from .requests import key_of, read_request, target, view_environ
+from .responses import CONDITION_KEYS, send_hit, send_not_cached, send_plain, server_dates
 from .types import Environ, StartResponse, Write, WSGIApp
 from .watcher import Watcher
+
+#: Environ keys of what a look-up has to weigh (CGI has a Content-Length always, though an empty
+#: one), and of what makes an answer of its own besides.
+_WEIGHED: Final = frozenset(key_of(name) for name in WEIGHED)
+_SPEAKING: Final = (_WEIGHED | CONDITION_KEYS) - {"CONTENT_LENGTH"}
 
 log = logger("pagegen.wsgi")
 
@@ -45,19 +51,50 @@ class PageCacheMiddleware:
         self._manner: Manner | None = None
         if settings.date != "auto":
             self._manner = Manner(self._tell, settings.date == "send")
+        self._glance = self._engine.glance
         self._refresher = Workers("pagegen-refresh", threads=REFRESHERS, places=MAX_REFRESHES)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
         try:
-            request = read_request(environ)
+            asked = target(environ)
+            page = self._glimpse(asked, environ)
+            if page is None:
+                request = read_request(environ, asked)
         except Exception:
             # No request that anybody could key: the application may know better.
             return self.app(environ, start_response)
+        if page is None:
+            return self._serve(environ, start_response, request)
+        return send_plain(start_response, environ, page, self._engine.now(), self._manner)
+
+    def _glimpse(self, asked: Target, environ: Environ) -> StoredResponse | None:
+        """The page for a request that says nothing but what it wants, and gets it as it stands."""
+        manner = self._manner
+        if manner is None or manner.tell or not environ.keys().isdisjoint(_SPEAKING):
+            return None
+        if environ.get("CONTENT_LENGTH"):
+            return None
+        plan = self._glance.recall(asked)
+        page = None if plan is None else self._glance.page(plan)
+        if page is None or page.codings:
+            return None
+        self._glance.count()
+        return page
+
+    def _serve(
+        self, environ: Environ, start_response: StartResponse, request: Request
+    ) -> Iterable[bytes]:
+        """Any other request."""
         manner = self._manner or self._learn_manner(environ)
         if self._debugs:
             manner = Manner(self._engine.tells(request), manner.dated)
-        verdict: Verdict = step(self._engine.look_up(request))
+        found = self._glance.look(request) if environ.keys().isdisjoint(_WEIGHED) else None
+        verdict: Verdict
+        if isinstance(found, Hit):
+            verdict = found
+        else:
+            verdict = step(self._engine.look_up(request, plan=found))
         while isinstance(verdict, Wait):
             self._wait(verdict)
             verdict = step(self._engine.look_up(request, verdict))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..identification import reveal
-from ..messages import Request
+from ..messages import Request, Target
 from ..views import View, authority
 from .types import Environ
 
@@ -40,7 +40,7 @@ class EnvironFields:
 
     def get(self, name: str) -> str | None:
         """The combined value of a field (name in lower case)."""
-        value: str | None = self._environ.get(_KEYS.get(name) or _key(name))
+        value: str | None = self._environ.get(_KEYS.get(name) or key_of(name))
         # An empty CONTENT_LENGTH is how CGI says that there is none.
         return None if value == "" and name == "content-length" else value
 
@@ -54,13 +54,30 @@ class EnvironFields:
             yield "content-type", kind
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """The environ key of a request field (name in lower case)."""
     key = "HTTP_" + name.upper().replace("-", "_")
     return _KEYS.setdefault(name, key) if len(_KEYS) < MAX_NAMES else key
 
 
-def read_request(environ: Environ) -> Request:
-    """The request of an environ. Raises only for an environ that is none."""
+def target(environ: Environ) -> Target:
+    """What an environ says of what is asked for, as it stands there."""
+    get = environ.get
+    return (
+        environ["REQUEST_METHOD"],
+        get("PATH_INFO"),
+        get("QUERY_STRING"),
+        get("HTTP_HOST"),
+        get("REQUEST_URI", get("RAW_URI")),
+        get("wsgi.url_scheme"),
+        get("SCRIPT_NAME"),
+    )
+
+
+def read_request(environ: Environ, asked: Target = ()) -> Request:
+    """The request of an environ, whose target may be read already. Raises only for an environ that
+    is none.
+    """
     root = _text(environ.get("SCRIPT_NAME", ""))
     raw: str | None = environ.get("REQUEST_URI", environ.get("RAW_URI"))
     if raw is not None:
@@ -74,6 +91,7 @@ def read_request(environ: Environ) -> Request:
         environ.get("QUERY_STRING", ""),
         EnvironFields(environ),
         environ,
+        asked or target(environ),
     )
 
 
@@ -95,7 +113,7 @@ def view_environ(environ: Environ, view: View) -> Environ:
     seen["wsgi.input"] = io.BytesIO()
     seen["pagegen.identities"] = dict(view.identities)
     for name, value in view.fields:
-        seen[_key(name)] = value
+        seen[key_of(name)] = value
     # Only the one that was looked at is known to be keyed: both become that.
     raw = str(environ.get("REQUEST_URI", environ.get("RAW_URI", ""))).partition("?")[0]
     for name in _RAW_TARGETS:

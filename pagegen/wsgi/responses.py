@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import NO_CACHE, VARIES, navigates, not_cached
+from ..law.downstream import VARIES, hedged, navigates, not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
 from ..sources import mint
-from ..status import appended
+from ..status import Manner, appended
 from ..verdicts import Hit, Stale
 from .types import Environ, StartResponse
 
@@ -47,10 +47,10 @@ def send_page(
     start_response: StartResponse, request: Request, page: StoredResponse, more: Fields = ()
 ) -> list[bytes]:
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
+    if navigates(request.fields) and hedged(page):
+        more += VARIES
     if page.codings:
         page = selected(request.fields, page)
-    if navigates(request.fields) and NO_CACHE[0] in page.fields[page.own_fields :]:
-        more += VARIES
     # One look for all five: nearly every request has none of them.
     if not request.context.keys().isdisjoint(CONDITION_KEYS):
         code = precondition(request.fields, page)
@@ -63,6 +63,25 @@ def send_page(
             return [] if request.method == "HEAD" else [other.body]
     start_response(page.status_line, [*page.fields, *more])
     return [] if request.method == "HEAD" else [page.body]
+
+
+def send_plain(
+    start_response: StartResponse,
+    environ: Environ,
+    page: StoredResponse,
+    now: float,
+    manner: Manner | None,
+) -> list[bytes]:
+    """Send the page itself: neither conditions nor codings make anything else of it. ``now`` in
+    seconds since the epoch.
+    """
+    fields = [*page.fields, ("Age", str(page.age(now)))]
+    if manner is not None and manner.dated:
+        fields.append(("Date", page.date))
+    if environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and hedged(page):
+        fields += VARIES
+    start_response(page.status_line, fields)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [page.body]
 
 
 def send_not_cached(start_response: StartResponse, request: Request) -> list[bytes]:

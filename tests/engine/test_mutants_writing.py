@@ -50,7 +50,7 @@ def ablock(process: Process, *names: str, **more: Any) -> AsyncWriting:
 
 def up(store: Hooked) -> list[str]:
     """The marks that somebody has put up."""
-    return [name for name in store._tokens._entries if name.startswith(marks.mark(0, "")[:-2])]
+    return [name for name, _, _ in store._tokens.items() if name.startswith(marks.mark(0, "")[:-2])]
 
 
 # Marks ----------------------------------------------------------------------------------------

@@ -55,9 +55,8 @@ def test_a_store_that_keeps_no_tokens_is_a_bypass(scenario: MakeScenario) -> Non
 def test_another_keys_page_in_the_slot_is_a_miss(scenario: MakeScenario) -> None:
     stage = scenario(PAGE)
     stage.get("/page")
-    entries = stage.cache.engine.store._pages._entries  # type: ignore[attr-defined]
-    (entry,) = entries.values()
-    entry.held[0].key = b"another key that has the same digest"
+    ((_, page, _),) = stage.cache.engine.store._pages.items()  # type: ignore[attr-defined]
+    page.key = b"another key that has the same digest"
     assert stage.get("/page").trace == "uri-miss, stored"
 
 

@@ -387,7 +387,7 @@ def test_meanwhile_no_page_is_validated_refreshed_or_renewed(
         return Reply(b"new", fields=[("Cache-Groups", '"found"'), ("ETag", '"2"')])
 
     stage.handler = handler
-    page = next(entry.held[0] for entry in store._pages._entries.values())
+    page = next(page for _, page, _ in store._pages.items())
     clock.advance(page.fresh_until - clock() - 0.5)
     page.render_seconds = 10.0
     draws(stage, always)

@@ -268,7 +268,7 @@ def test_who_finds_no_free_mark_in_time_gives_back_what_it_had(
 
 
 def up(store: Recorder) -> list[str]:
-    return [name for name in store._tokens._entries if name.startswith("pagegen:writing:")]
+    return [name for name, _, _ in store._tokens.items() if name.startswith("pagegen:writing:")]
 
 
 def test_while_somebody_writes_visitors_take_turns(

@@ -383,8 +383,7 @@ def test_variants_are_no_queue(scenario: MakeScenario, store: Away) -> None:
         first.result(PATIENCE)
     assert turns.most == 1
     state = stage.cache.engine._state
-    learned = state.variants._learned
-    markings = [entry.held[0] for entry in learned._entries.values() if entry.held]
+    markings = [marking for _, marking, _ in state.variants._learned.items()]
     assert [marking.names for marking in markings] == [("accept-language",)]
 
 

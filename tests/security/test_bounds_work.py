@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pytest
 
-from pagegen import ConfigError, PageCache, Rule, config
-from pagegen.asgi.requests import ScopeFields
+from pagegen import ConfigError, Invalidates, PageCache, Rule, config
+from pagegen.asgi.requests import ScopeFields, combined
 from pagegen.fields import (
     byte_ranges,
     cookies,
@@ -29,9 +29,10 @@ from pagegen.law.ranges import spans
 from pagegen.law.vary import normalised, selecting
 from pagegen.messages import ResponseHead
 from pagegen.negotiation import preferred
-from pagegen.patterns import parse_pattern
+from pagegen.patterns import MAX_SEGMENTS, parse_pattern
 from pagegen.queries import canonical
 from pagegen.rulebook import RuleBook
+from tests.conftest import MakeScenario
 from tests.security.memory import Site
 
 #: Work at four times the length may be so many times the work: linear is 4, square is 16.
@@ -107,7 +108,7 @@ def test_lines_of_one_name_are_joined_once() -> None:
             return before + bytes(self)
 
     copied: list[int] = []
-    fields = ScopeFields([(b"x", Counted(b"a"))] * 1000)
+    fields = ScopeFields(combined([(b"x", Counted(b"a"))] * 1000))
     assert fields.get("x") == ", ".join("a" * 1000)
     assert sum(copied) == 0
 
@@ -204,6 +205,18 @@ def test_segments_of_a_pattern_are_matched_in_one_pass() -> None:
     longer = "/" + "/".join(["y" * 80 + "-x"] * 59 + ["y"])
     assert work(lambda: match("GET", longer)) <= work(lambda: match("GET", path)) + 200
     assert parse_pattern(f"/{deep}").covers(parse_pattern(f"/{deep}"))
+
+
+def test_a_pattern_of_too_many_segments_stops_the_start_with_a_word(scenario: MakeScenario) -> None:
+    def rule(segments: int) -> Rule:
+        return Rule(path="/a" * segments, share="public", ttl="1h")
+
+    site = scenario(rule(MAX_SEGMENTS))
+    assert [site.get("/a" * MAX_SEGMENTS).trace for _ in range(2)] == ["uri-miss, stored", "hit"]
+    with pytest.raises(ConfigError, match=f"has {MAX_SEGMENTS + 1} segments"):
+        rule(MAX_SEGMENTS + 1)
+    with pytest.raises(ConfigError, match="has 2000 segments"):
+        Invalidates(path="/a" * 2_000, namespaces=["a"])
 
 
 def test_a_file_nested_too_deep_stops_the_start_with_a_word(tmp_path: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import subprocess
 import sys
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from pagegen.messages import StoredResponse
 from pagegen.stepping import step
 from pagegen.stores import MemoryStore
 from pagegen.stores.s3fifo import S3Fifo
+from pagegen.stores.shelf import MAX_WARM
 from pagegen.testing import PATIENCE, FakeClock
 
 
@@ -121,6 +124,18 @@ def test_hot_pages_survive_a_flood_of_pages_that_are_read_once() -> None:
     assert kept == 50
 
 
+def test_a_page_that_was_evicted_or_removed_is_not_held_beside_the_budget() -> None:
+    store = MemoryStore("1MiB")
+    for number in range(100):
+        step(store.write_page(slot(number), page(b"x" * 100_000), 60))
+        read(store, number)
+    shelf = store._pages
+    assert set(shelf._warm) <= {at for at, _, _ in shelf.items()}
+    for number in range(100):
+        step(store.delete_page(slot(number)))
+    assert not shelf._warm
+
+
 def test_s3fifo_keeps_more_than_lru_on_skewed_traffic_with_scans() -> None:
     rng = random.Random(42)
     ranks = [1 / (rank + 1) for rank in range(5000)]
@@ -216,9 +231,8 @@ def test_threads_leave_the_books_in_order() -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert not wrong
-    entries = store._pages._entries.values()
     numbers = store.statistics()
-    assert numbers["pages_bytes"] == sum(entry.size for entry in entries)
+    assert numbers["pages_bytes"] == sum(page.size() for _, page, _ in store._pages.items())
     assert numbers["pages_bytes"] <= numbers["pages_budget"]
 
 
@@ -300,3 +314,25 @@ def test_a_second_process_of_the_same_site_is_told_of_the_first() -> None:
     with worker("company") as third:  # the lock died with its holder
         assert first_line(third) == "ready\n"
         third.communicate(timeout=PATIENCE)
+
+
+def test_the_garbage_collector_looks_at_no_page_that_only_lies_here() -> None:
+    def objects() -> int:
+        return sum(isinstance(thing, StoredResponse) for thing in gc.get_objects())
+
+    gc.collect()
+    others = objects()
+    store = MemoryStore("64MiB")
+    for number in range(2 * MAX_WARM):
+        made = replace(page(b"x"), key=b"key %d" % number, namespaces=(f"item:{number}",))
+        step(store.write_page(slot(number), made, 60))
+        step(store.add_tokens({f"item:{number}": b"%16d" % number}, 60))
+    del made
+    gc.collect()
+    assert objects() - others <= MAX_WARM  # those that were put last are objects
+    store._pages._warm.clear()
+    gc.collect()
+    before = len(gc.get_objects())
+    del store
+    gc.collect()
+    assert before - len(gc.get_objects()) < 200  # and of the others there is nothing to follow

@@ -5,6 +5,7 @@ Section numbers are RFC 9211's unless another is named.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import product
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from pagegen.status import (
     CAUSES,
     MAX_DETAIL,
     MAX_INTEGER,
+    Counters,
     Tell,
     appended,
     appended_wire,
@@ -448,3 +450,34 @@ def test_fields_may_come_as_an_iterator() -> None:
 
 def test_the_name_is_a_token() -> None:
     assert isinstance(parsed(status.CACHE_NAME)[0][0], http_sf.Token)
+
+
+def test_counts_are_exact_under_threads_and_between_looks() -> None:
+    counters = Counters()
+    tick = counters.ticker("ticked")
+
+    def count() -> None:
+        for _ in range(20_000):
+            counters.count("counted")
+            tick()
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    last = 0
+    while any(thread.is_alive() for thread in threads):
+        seen = counters.snapshot().get("ticked", 0)
+        assert last <= seen <= 80_000
+        last = seen
+    for thread in threads:
+        thread.join()
+    assert counters.snapshot() == {"counted": 80_000, "ticked": 80_000}
+    assert counters.snapshot() == {"counted": 80_000, "ticked": 80_000}
+
+
+def test_what_was_never_counted_is_not_told() -> None:
+    counters = Counters()
+    counters.ticker("ticked")
+    assert counters.snapshot() == {}
+    counters.count("late")
+    assert counters.snapshot() == {"late": 1}

@@ -34,6 +34,8 @@ class Leases:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        #: Leases that were lost at once, for want of room.
+        self.lost = 0
 
     def held(self, environment: Environment, name: bytes) -> bool:
         """Whether somebody has it, without a lock: those who wait ask often. Raises
@@ -61,6 +63,7 @@ class Leases:
             return False
         if there is None and not self._room(environment, generation, txn):
             # As if it were lost at once: nobody may wait for somebody who is not there.
+            self.lost += 1
             return True
         record = _RECORD.pack(self._clock() + term, environment.number) + owner
         txn.put(name, record, db=generation.leases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic, time
 from typing import Final
@@ -15,12 +16,12 @@ import lmdb
 from ...errors import ConfigError, StoreError
 from ...messages import StoredResponse
 from ...units import DURATION_REMEDY, SIZE_REMEDY, parse_duration, parse_size
-from ..base import Capabilities, Reading
+from ..base import Capabilities, Glimpse, Reading
 from ..codec import Codec
 from ..keyring import Keyring
-from ..names import MAX_REMEMBERED, Names
+from ..names import REMEMBERED_BYTES, Names
 from ..options import Options
-from ..s3fifo import MAX_FREQUENCY
+from ..s3fifo import MAX_FREQUENCY, S3Fifo
 from . import registry
 from .environment import Environment
 from .eviction import EXPIRY, Transaction
@@ -37,6 +38,8 @@ LONGEST_TIMEOUT: Final = 60.0
 #: An expiry in seconds since the epoch stands in front of each page and token.
 _AFTER: Final = EXPIRY.size
 _ATTEMPTS: Final = 3
+#: Measured: what a remembered name of a token weighs besides its namespace's text.
+_MARKED_OVERHEAD: Final = 640
 
 
 class LmdbStore:
@@ -78,7 +81,7 @@ class LmdbStore:
         self._now = now
         self._names = Names(site, site_key)
         self._codec = Codec(site_key)
-        self._marked: dict[str, tuple[bytes, int]] = {}
+        self._marked: S3Fifo[str, tuple[bytes, int]] = S3Fifo(REMEMBERED_BYTES)
         self._refused = 0
         self._environment: Environment | None = registry.enter(
             Path(path).absolute(), _map_size(size)
@@ -112,7 +115,11 @@ class LmdbStore:
         return LoopStore(self, self._ask)
 
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
-        """See :meth:`Store.read`. One transaction: page and tokens are of the same moment."""
+        """See :meth:`Store.read`."""
+        return Reading(*self.glance(slot, namespaces))
+
+    def glance(self, slot: bytes | None, namespaces: Sequence[str]) -> Glimpse:
+        """See :meth:`Glances.glance`. One transaction: page and tokens are of the same moment."""
         environment = self._open()
         generation = environment.current()
         now = self._now()
@@ -132,7 +139,7 @@ class LmdbStore:
             raise environment.blame(generation, error) from error
         finally:
             busy.pop()
-        return Reading(page, tokens)
+        return page, tokens
 
     async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:
         """See :meth:`Store.add_tokens`."""
@@ -249,7 +256,8 @@ class LmdbStore:
             with environment.writing(deadline) as (generation, txn):
                 return self._leases.take(environment, generation, txn, name, owner, term)
         except lmdb.MapFullError:
-            return True  # and lost at once, as where there is no room for another one
+            self._leases.lost += 1
+            return True  # as where there is no room for another one
 
     async def release(self, slot: bytes, owner: bytes) -> None:
         """See :meth:`Leases.release`."""
@@ -265,12 +273,15 @@ class LmdbStore:
         ``leases_count``, ``map_size``, ``map_reached`` (bytes), ``readers`` (places ever used).
 
         Of this process: ``pages_refused``, ``pages_evicted``, ``tokens_evicted`` (both since the
-        directory was opened last) and ``write_timeouts``.
+        directory was opened last), ``leases_lost``, ``write_timeouts`` and ``names_…``, the names
+        of tokens that are remembered.
         """
         environment = self._environment
         numbers = {} if environment is None else environment.statistics()
         numbers["pages_refused"] = self._refused
+        numbers["leases_lost"] = self._leases.lost
         numbers["write_timeouts"] = 0 if environment is None else environment.gate.timeouts
+        numbers.update({f"names_{k}": v for k, v in self._marked.statistics().items()})
         return numbers
 
     def close(self) -> None:
@@ -304,7 +315,7 @@ class LmdbStore:
         known = self._marked
         found: list[bytes | None] = []
         for namespace in namespaces:
-            name, digest = known.get(namespace) or self._remember(namespace)
+            name, digest = known.get(namespace, 0.0) or self._remember(namespace)
             value = txn.get(name, None, tree)
             if value is None or len(value) < _AFTER or EXPIRY.unpack_from(value)[0] <= now:
                 found.append(None)
@@ -331,10 +342,9 @@ class LmdbStore:
         return self._codec.decode(value[_AFTER:], name)
 
     def _remember(self, namespace: str) -> tuple[bytes, int]:
-        name = self._names.token(namespace)
-        if len(self._marked) >= MAX_REMEMBERED:
-            self._marked = {}
-        self._marked[namespace] = known = name, crc32(name)
+        name = self._names.worked_out(namespace)
+        known = name, crc32(name)
+        self._marked.put(namespace, known, _MARKED_OVERHEAD + len(namespace), inf)
         return known
 
     def _sweep(

@@ -34,6 +34,8 @@ class Ring:
         ]
         self._alone = len(servers) == 1
         self._known: dict[bytes, int] = {}
+        #: Names that were forgotten for others.
+        self.evicted = 0
 
     def server(self, name: bytes) -> int:
         """The number of the server that has this name."""
@@ -43,6 +45,7 @@ class Ring:
         if known is None:
             known = self._heaviest(name)
             if len(self._known) >= MAX_REMEMBERED:
+                self.evicted += len(self._known)
                 self._known = {}
             self._known[name] = known
         return known

@@ -149,13 +149,17 @@ class MemcachedStore(Verbs):
         return self._twin
 
     def statistics(self) -> Mapping[str, int]:
-        """See :meth:`Store.statistics`: ``pages_…``, ``breaker_…``, ``blocking_…``, ``loop_…``."""
+        """See :meth:`Store.statistics`: ``pages_…``, ``breaker_…``, ``blocking_…``, ``loop_…``, and
+        ``names_…`` and ``ring_evicted`` of names that are remembered.
+        """
         twin = self._twin
         return {
             "servers": len(self._breakers),
             "breaker_opened": sum(breaker.opened for breaker in self._breakers),
             "breaker_open": sum(breaker.is_open for breaker in self._breakers),
             **self._counters.statistics(),
+            **self._common.names.statistics(),
+            "ring_evicted": self._common.ring.evicted,
             **{f"blocking_{name}": n for name, n in self._blocking.statistics().items()},
             **({f"loop_{name}": n for name, n in twin.counts().items()} if twin else {}),
         }

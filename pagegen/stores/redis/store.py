@@ -158,9 +158,10 @@ class RedisVerbs:
     def statistics(self) -> Mapping[str, int]:
         """Of this process and both faces: ``failures`` and ``refused`` verbs (the breaker's),
         ``exhausted`` (no connection was free), ``connections`` opened, ``stale_connections``
-        replaced, ``breaker_opened``, ``breaker_is_open`` (0 or 1), ``identity_changes``.
+        replaced, ``breaker_opened``, ``breaker_is_open`` (0 or 1), ``identity_changes``; and
+        ``names_…``, the names of tokens that are remembered.
         """
-        return self._gate.statistics()
+        return {**self._gate.statistics(), **self._names.statistics()}
 
     def close(self) -> None:
         """See :meth:`Store.close`."""

@@ -41,7 +41,7 @@ class Medium:
         self._run = run
         self._history = history
         self._labels = 1 if labelled else 0
-        self._copy: tuple[dict[Any, Any], dict[Any, Any]] | None = None
+        self._copy: tuple[list[Any], list[Any]] | None = None
 
     @property
     def label(self) -> bytes:
@@ -119,7 +119,7 @@ class Medium:
     def evict_pages(self) -> None:
         """All pages are gone."""
         pages = self._memory()._pages
-        for slot in list(pages._entries):
+        for slot, _, _ in pages.items():
             self._run.writes(slot)
             pages.discard(slot)
         self._run.note("evict all pages")
@@ -129,27 +129,26 @@ class Medium:
         self._everything_changes()
         store: Any = self._memory()
         for shelf in (store._pages, store._tokens):
-            for key in list(shelf._entries):
+            for key, _, _ in shelf.items():
                 shelf.discard(key)
         store._leases.clear()
         self._run.note("the store restarts, empty")
 
     def copy(self) -> None:
         """Remember what there is, as a replica or a snapshot does."""
-        shelves = (self._memory()._pages, self._memory()._tokens)
-        pages, tokens = ({key: e.held for key, e in s._entries.items()} for s in shelves)
-        self._copy = cast("Any", (pages, tokens))
+        self._copy = self._memory()._pages.items(), self._memory()._tokens.items()
         self._run.writes(EVERYTHING)
         self._run.note("a replica has what is there now, and hears no more")
 
     def fail_over(self) -> None:
         """The copy takes the place of the store; what came later is lost."""
-        copy = self._copy or ({}, {})
+        pages, tokens = self._copy or ([], [])
         self.restart()
-        store: Any = self._memory()
-        for shelf, held in zip((store._pages, store._tokens), copy, strict=True):
-            for key, (value, expires) in held.items():
-                shelf.put(key, value, 1000, expires)
+        store = self._memory()
+        for slot, page, expires in pages:
+            store._pages.put(slot, page, expires)
+        for name, token, expires in tokens:
+            store._tokens.put(name, token, 1000, expires)
         self._run.note("the replica becomes the store")
 
     def _everything_changes(self) -> None:

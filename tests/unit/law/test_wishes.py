@@ -88,7 +88,7 @@ READINGS = [
     Reading("quoted", "§5.2", "what is quoted is no directive", control('a="no-cache"'), None),
     Reading(
         "endless", "§5.2", "what is too long to read might say anything",
-        control("a," * 5000), Wishes(no_cache=True, no_store=True),
+        control("a," * 5000), Wishes(no_cache=True, no_store=True, unread=True),
     ),
     Reading(
         "longest", "design §6", "up to the bound all is read",

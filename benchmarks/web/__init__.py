@@ -1,0 +1,1 @@
+"""The benchmark under real web servers: ``python -m benchmarks.web``. Loopback only."""
