@@ -62,10 +62,8 @@ class Glanced(MemoryStore):
 
 
 def handler(seen: Seen) -> Reply:
-    body = (
-        f"{seen.fields.get('host')} {seen.path}?{seen.query} {seen.fields.get('x-lang')} {seen.fields.get('cookie')} "
-        * 40
-    )
+    seen_of = [seen.fields.get(name) for name in ("host", "x-lang", "cookie")]
+    body = f"{seen.path}?{seen.query} {seen_of} " * 40
     fields = [("Content-Type", "text/html")]
     if seen.path.startswith("/law/"):
         tagged = [("Cache-Groups", '"late"')] if seen.path.endswith("2") else []
