@@ -82,6 +82,8 @@ class NearStore:
         store that answers at once.
         """
         shelf = self._shelf
+        if self._ask is None and namespaces and not shelf.reuses:
+            return None
         page = None if slot is None else shelf.page(slot)
         if page is None:
             return None
@@ -183,6 +185,8 @@ class _Shelf:
     ) -> None:
         self._pages = PageShelf(size)
         self._max_staleness = max_staleness
+        #: Whether tokens are used again at all.
+        self.reuses = max_staleness > 0
         self._now = now
         self._passing = passing
         self._tokens: S3Fifo[str, bytes] = S3Fifo(TOKEN_BYTES)

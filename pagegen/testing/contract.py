@@ -102,6 +102,10 @@ class StoreContract(TokenPromises, PagePromises, LeasePromises, HandlePromises, 
     **on_loop()** (optional) returns the twin for event loops. It sees the same pages and tokens at
     the same time, may suspend, and serves any number of loops, in turn and at once.
 
+    **glance(slot, namespaces)** (optional) is for speed alone: what ``read`` would give now, as a
+    pair, where the store knows it without suspending, blocking or asking another process; else
+    None, and ``read`` is asked. A class that replaces ``read`` does not inherit it.
+
     **capabilities** are what the store says of itself. They are checked when the cache is built:
 
     ===================  ===========================================================================

@@ -21,9 +21,9 @@ from unittest import SkipTest
 import pytest
 
 from pagegen.messages import StoredResponse
-from pagegen.stepping import SuspendedError
+from pagegen.stepping import SuspendedError, step
 from pagegen.stores import MemoryStore, Reading, Store
-from pagegen.stores.base import Capabilities
+from pagegen.stores.base import Capabilities, Glimpse
 from pagegen.testing import FakeClock, StoreContract
 
 ALONE = Capabilities(
@@ -398,6 +398,13 @@ class ReadsOneOrTheOther(Plain):
     async def read(self, slot: bytes | None, namespaces: Sequence[str]) -> Reading:
         found = await super().read(slot, namespaces)
         return found if found.page is None else Reading(found.page, (None,) * len(namespaces))
+
+
+@breaks("page_and_tokens_come_in_one_read")
+class GlancesAtPagesAlone(Plain):
+    def glance(self, slot: bytes | None, namespaces: Sequence[str]) -> Glimpse | None:
+        page = step(self.read(slot, ())).page
+        return None if page is None else (page, (None,) * len(namespaces))
 
 
 @breaks("every_page_comes_back_as_it_was")
