@@ -27,7 +27,7 @@ from .queries import Query
 from .readers import Hosts
 from .rulebook import RuleBook
 from .rules import Rule
-from .stores.s3fifo import S3Fifo
+from .stores.s3fifo import HITS, MAX_FREQUENCY, S3Fifo
 from .verdicts import Bypass, Inputs, Plan, Reason
 
 log = logger("pagegen.planning")
@@ -160,6 +160,7 @@ class Planner:
         self._passthrough = passthrough
         self._identifiers = {name: Identifier(i) for name, i in book.identities.items()}
         self._memo: S3Fifo[Target, Plan | _Target | Bypass] = S3Fifo(TARGET_BYTES)
+        self._targets = self._memo.entries
         self._composed: S3Fifo[tuple[object, ...], Plan | Bypass] = S3Fifo(PLAN_BYTES)
         self._complained = False
 
@@ -172,7 +173,12 @@ class Planner:
         """The remembered plan of a request with this ``target`` and none of the fields that
         :meth:`plan` asks it for; None where it is not remembered, or depends on who asks.
         """
-        found = self._memo.get(target, 0.0)
+        entry = self._targets.get(target)
+        if entry is None:
+            return None
+        found, _, _, cell = entry  # as S3Fifo.get has it
+        if cell[HITS] < MAX_FREQUENCY:
+            cell[HITS] += 1
         return found if found.__class__ is Plan else None
 
     def plan(self, request: Request) -> Plan | Bypass:

@@ -55,7 +55,9 @@ class PageCacheMiddleware:
         self._manner: Manner | None = None
         if settings.date != "auto":
             self._manner = Manner(self._tell, settings.date == "send")
+        self._dated = settings.date == "send"
         self._glance = self._engine.glance
+        self._now = self._engine.now
         self._lifespan_state: MutableMapping[str, Any] = {}
         self._refreshing: set[asyncio.Task[None]] = set()
 
@@ -79,7 +81,7 @@ class PageCacheMiddleware:
         if page is None:
             await self._serve(scope, receive, send, request, wire)
             return
-        await send(plain_start(page, wire, self._engine.now(), self._manner))
+        await send(plain_start(page, wire, self._now(), self._dated))
         body = b"" if asked[0] == "HEAD" else page.body
         if len(body) <= PIECE:
             await send({"type": "http.response.body", "body": body})
@@ -139,7 +141,8 @@ class PageCacheMiddleware:
             assert_never(verdict)
 
     def _learn_manner(self, send: Send) -> Manner:
-        self._manner = Manner(self._tell, not server_dates(send))
+        self._dated = not server_dates(send)
+        self._manner = Manner(self._tell, self._dated)
         return self._manner
 
     async def _wait(self, wait: Wait) -> None:

@@ -12,7 +12,7 @@ from ..law.storing import ENDING_HERE, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Request, ResponseHead, StoredResponse, WireFields, wire_form
 from ..sources import mint
-from ..status import Manner, appended_wire
+from ..status import appended_wire
 from ..verdicts import Hit, Stale
 from .requests import ScopeFields
 from .types import Message, Send
@@ -85,17 +85,30 @@ async def send_page(
 
 
 def plain_start(
-    page: StoredResponse, wire: Mapping[bytes, bytes], now: float, manner: Manner | None
+    page: StoredResponse, wire: Mapping[bytes, bytes], now: float, dated: bool
 ) -> Message:
     """The start message of the page itself, for a request whose fields are ``wire``: neither
     conditions nor codings make anything else of it. ``now`` in seconds since the epoch.
     """
-    headers = [*page.wire_fields, (b"age", b"%d" % page.age(now))]
-    if manner is not None and manner.dated:
-        headers.append((b"date", page.date.encode("latin-1")))
-    if wire.get(b"sec-fetch-mode") == b"navigate" and hedged(page):
-        headers += _VARIES
-    return {"type": "http.response.start", "status": page.status, "headers": headers}
+    age = int(page.initial_age + now - page.stored_at)
+    try:
+        noted, was_dated, opened, loaded = page.sent_wire
+    except AttributeError:
+        noted, was_dated = age - 1, dated
+    if noted != age or was_dated is not dated:
+        _, _, opened, loaded = page.sent_wire = _at_age(page, age, dated)  # type: ignore[misc]
+    headers = opened if wire.get(b"sec-fetch-mode") == b"navigate" else loaded
+    return {"type": "http.response.start", "status": page.status, "headers": headers.copy()}
+
+
+def _at_age(
+    page: StoredResponse, age: int, dated: bool
+) -> tuple[int, bool, list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
+    """What is sent of a page at this age; see ``StoredResponse.sent_wire``."""
+    loaded = [*page.wire_fields, (b"age", b"%d" % max(0, age))]
+    if dated:
+        loaded.append((b"date", page.date.encode("latin-1")))
+    return age, dated, [*loaded, *(_VARIES if hedged(page) else ())], loaded
 
 
 async def send_pieces(send: Send, body: bytes) -> None:

@@ -16,7 +16,7 @@ from ..messages import StoredResponse
 from ..units import parse_size
 from .alone import warn_of_company
 from .base import Capabilities, Glimpse, Reading
-from .s3fifo import S3Fifo
+from .s3fifo import HITS, MAX_FREQUENCY, S3Fifo
 from .shelf import PageShelf
 
 DEFAULT_SIZE: Final = 64 * 2**20
@@ -67,10 +67,17 @@ class MemoryStore:
         """See :meth:`Glances.glance`."""
         now = self._now()
         page = None if slot is None else self._pages.get(slot, now)
-        get = self._tokens.get
-        tokens = []
-        for name in namespaces:  # for few of them a comprehension takes longer
-            tokens.append(get(name, now))  # noqa: PERF401
+        there = self._tokens.entries
+        tokens: list[bytes | None] = []
+        for name in namespaces:
+            entry = there.get(name)
+            if entry is None or entry[1] <= now:
+                tokens.append(None)
+                continue
+            cell = entry[3]  # as S3Fifo.get has it
+            if cell[HITS] < MAX_FREQUENCY:
+                cell[HITS] += 1
+            tokens.append(entry[0])
         return page, tuple(tokens)
 
     async def add_tokens(self, tokens: Mapping[str, bytes], ttl: float) -> Mapping[str, bytes]:

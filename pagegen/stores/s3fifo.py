@@ -37,7 +37,7 @@ PROMOTION: Final = 2
 
 
 #: What an entry's cell says: its hits, and where it stands.
-_HITS: Final = 0
+HITS: Final = 0
 _PLACE: Final = 1
 _SMALL: Final = 0
 _MAIN: Final = 1
@@ -93,7 +93,8 @@ class S3Fifo(Generic[K, V]):
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._entries: dict[K, Entry[V]] = {}
+        #: What there is, for those who read it at each request and have no time for :meth:`get`.
+        self.entries: dict[K, Entry[V]] = {}
         self._small: _Queue[K] = _Queue()
         self._main: _Queue[K] = _Queue()
         # By hash, which is shorter than a key; two that meet cost one of them a tour too many.
@@ -106,31 +107,31 @@ class S3Fifo(Generic[K, V]):
 
     def get(self, key: K, now: float) -> V | None:
         """The value, None when there is none or it has expired."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if entry is None:
             return None
         value, expires, _, cell = entry
         if expires <= now:
             self.discard(key, entry)
             return None
-        if cell[_HITS] < MAX_FREQUENCY:
-            cell[_HITS] += 1
+        if cell[HITS] < MAX_FREQUENCY:
+            cell[HITS] += 1
         return value
 
     def peek(self, key: K, now: float) -> V | None:
         """:meth:`get` for who has put it there: it is no hit."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return None if entry is None or entry[1] <= now else entry[0]
 
     def holds(self, key: K, value: V) -> bool:
         """Whether this very value is there; that is no hit."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return entry is not None and entry[0] is value
 
     def items(self) -> list[tuple[K, V, float]]:
         """Each key with its value and expiry, those that have expired too."""
         with self._lock:
-            return [(key, entry[0], entry[1]) for key, entry in self._entries.items()]
+            return [(key, entry[0], entry[1]) for key, entry in self.entries.items()]
 
     def put(self, key: K, value: V, size: int, expires: float) -> bool:
         """Put or replace a value; False when it is larger than the whole budget."""
@@ -140,7 +141,7 @@ class S3Fifo(Generic[K, V]):
     def add(self, key: K, value: V, size: int, expires: float, now: float) -> bool:
         """Put a value only where none is alive; atomic. True when it was put."""
         with self._lock:
-            entry = self._entries.get(key)
+            entry = self.entries.get(key)
             if entry is not None and entry[1] > now:
                 return False
             return self._put(key, value, size, expires)
@@ -148,7 +149,7 @@ class S3Fifo(Generic[K, V]):
     def discard(self, key: K, held: Entry[V] | None = None) -> None:
         """Remove a key; with ``held`` only if it still holds just that."""
         with self._lock:
-            entry = self._entries.get(key)
+            entry = self.entries.get(key)
             if entry is not None and (held is None or entry is held):
                 self._remove(key, entry)
                 self._compact()
@@ -156,7 +157,7 @@ class S3Fifo(Generic[K, V]):
     def remove(self, key: K, value: V, now: float) -> bool:
         """Remove a key if it holds an equal value that is alive; atomic. True when it did."""
         with self._lock:
-            entry = self._entries.get(key)
+            entry = self.entries.get(key)
             if entry is None or entry[1] <= now or entry[0] != value:
                 return False
             self._remove(key, entry)
@@ -164,19 +165,19 @@ class S3Fifo(Generic[K, V]):
             return True
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def statistics(self) -> dict[str, int]:
         """``count``, ``bytes``, ``budget`` (bytes) and ``evicted``."""
         return {
-            "count": len(self._entries),
+            "count": len(self.entries),
             "bytes": self._used,
             "budget": self._budget,
             "evicted": self._evicted,
         }
 
     def _put(self, key: K, value: V, size: int, expires: float) -> bool:
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if size > self._budget:
             if entry is not None:
                 self._remove(key, entry)
@@ -187,10 +188,10 @@ class S3Fifo(Generic[K, V]):
         else:
             cell = self._queue(key)
             self._count(cell, size)
-        self._entries[key] = value, expires, size, cell
+        self.entries[key] = value, expires, size, cell
         while self._used > self._budget:
             self._evict()
-        kept = self._entries.get(key)
+        kept = self.entries.get(key)
         return kept is not None and kept[3] is cell
 
     def _queue(self, key: K) -> bytearray:
@@ -207,7 +208,7 @@ class S3Fifo(Generic[K, V]):
 
     def _remove(self, key: K, entry: Entry[V]) -> None:
         """Forget an entry; its place in the queue is skipped when it comes up."""
-        del self._entries[key]
+        del self.entries[key]
         _, _, size, cell = entry
         self._count(cell, -size)
         cell[_PLACE] = _GONE
@@ -223,9 +224,9 @@ class S3Fifo(Generic[K, V]):
         key, cell = place = self._small.popleft()
         if cell[_PLACE] == _GONE:
             self._dead -= 1
-        elif cell[_HITS] >= PROMOTION:
-            cell[_HITS] -= PROMOTION
-            self._small_bytes -= self._entries[key][2]
+        elif cell[HITS] >= PROMOTION:
+            cell[HITS] -= PROMOTION
+            self._small_bytes -= self.entries[key][2]
             cell[_PLACE] = _MAIN
             self._main.append(place)
         else:
@@ -235,24 +236,24 @@ class S3Fifo(Generic[K, V]):
         key, cell = place = self._main.popleft()
         if cell[_PLACE] == _GONE:
             self._dead -= 1
-        elif cell[_HITS]:
-            cell[_HITS] -= 1
+        elif cell[HITS]:
+            cell[HITS] -= 1
             self._main.append(place)
         else:
             self._drop(key)
 
     def _drop(self, key: K) -> None:
-        self._remove(key, self._entries[key])
+        self._remove(key, self.entries[key])
         self._dead -= 1  # it has left its queue already
         self._evicted += 1
         self._ghosts[hash(key)] = None
         # About as many ghosts as there are pages.
-        while len(self._ghosts) > max(len(self._entries), 16):
+        while len(self._ghosts) > max(len(self.entries), 16):
             self._ghosts.popitem(last=False)
 
     def _compact(self) -> None:
         """Keep entries that were removed out of turn fewer than those alive."""
-        if self._dead > len(self._entries) + 16:
+        if self._dead > len(self.entries) + 16:
             self._small = _Queue(place for place in self._small if place[1][_PLACE] != _GONE)
             self._main = _Queue(place for place in self._main if place[1][_PLACE] != _GONE)
             self._dead = 0

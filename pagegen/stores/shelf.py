@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from ..messages import StoredResponse
-from .s3fifo import Entry, S3Fifo
+from .s3fifo import HITS, MAX_FREQUENCY, Entry, S3Fifo
 
 #: Pages that are objects at one time; over it they start anew. A thousand take the collector a
 #: millisecond, and making one again half a microsecond.
@@ -48,12 +48,19 @@ class PageShelf:
     def __init__(self, budget: int) -> None:
         self._warm: dict[bytes, tuple[tuple[Any, ...], StoredResponse]] = {}
         self._flat = _Flat(budget, self._warm.pop)
+        self._entries = self._flat.entries
 
     def get(self, slot: bytes, now: float) -> StoredResponse | None:
         """The page, None when there is none or it has expired; ``now`` in seconds."""
-        flat = self._flat.get(slot, now)
-        if flat is None:
+        entry = self._entries.get(slot)
+        if entry is None:
             return None
+        flat, expires, _, cell = entry  # as S3Fifo.get has it
+        if expires <= now:
+            self._flat.discard(slot, entry)
+            return None
+        if cell[HITS] < MAX_FREQUENCY:
+            cell[HITS] += 1
         warm = self._warm.get(slot)
         return warm[1] if warm is not None and warm[0] is flat else self._made(slot, flat)
 

@@ -51,7 +51,9 @@ class PageCacheMiddleware:
         self._manner: Manner | None = None
         if settings.date != "auto":
             self._manner = Manner(self._tell, settings.date == "send")
+        self._dated = settings.date == "send"
         self._glance = self._engine.glance
+        self._now = self._engine.now
         self._refresher = Workers("pagegen-refresh", threads=REFRESHERS, places=MAX_REFRESHES)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -66,7 +68,7 @@ class PageCacheMiddleware:
             return self.app(environ, start_response)
         if page is None:
             return self._serve(environ, start_response, request)
-        return send_plain(start_response, environ, page, self._engine.now(), self._manner)
+        return send_plain(start_response, environ, page, self._now(), self._dated)
 
     def _glimpse(self, asked: Target, environ: Environ) -> StoredResponse | None:
         """The page for a request that says nothing but what it wants, and gets it as it stands."""
@@ -131,7 +133,8 @@ class PageCacheMiddleware:
             raise
 
     def _learn_manner(self, environ: Environ) -> Manner:
-        self._manner = Manner(self._tell, not server_dates(environ))
+        self._dated = not server_dates(environ)
+        self._manner = Manner(self._tell, self._dated)
         return self._manner
 
     def _forward(

@@ -11,7 +11,7 @@ from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
 from ..sources import mint
-from ..status import Manner, appended
+from ..status import appended
 from ..verdicts import Hit, Stale
 from .types import Environ, StartResponse
 
@@ -70,18 +70,31 @@ def send_plain(
     environ: Environ,
     page: StoredResponse,
     now: float,
-    manner: Manner | None,
+    dated: bool,
 ) -> list[bytes]:
     """Send the page itself: neither conditions nor codings make anything else of it. ``now`` in
     seconds since the epoch.
     """
-    fields = [*page.fields, ("Age", str(page.age(now)))]
-    if manner is not None and manner.dated:
-        fields.append(("Date", page.date))
-    if environ.get("HTTP_SEC_FETCH_MODE") == "navigate" and hedged(page):
-        fields += VARIES
-    start_response(page.status_line, fields)
+    age = int(page.initial_age + now - page.stored_at)
+    try:
+        noted, was_dated, opened, loaded = page.sent
+    except AttributeError:
+        noted, was_dated = age - 1, dated
+    if noted != age or was_dated is not dated:
+        _, _, opened, loaded = page.sent = _at_age(page, age, dated)  # type: ignore[misc]
+    fields = opened if environ.get("HTTP_SEC_FETCH_MODE") == "navigate" else loaded
+    start_response(page.status_line, fields.copy())
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [page.body]
+
+
+def _at_age(
+    page: StoredResponse, age: int, dated: bool
+) -> tuple[int, bool, list[tuple[str, str]], list[tuple[str, str]]]:
+    """What is sent of a page at this age; see ``StoredResponse.sent``."""
+    loaded = [*page.fields, ("Age", str(max(0, age)))]
+    if dated:
+        loaded.append(("Date", page.date))
+    return age, dated, [*loaded, *(VARIES if hedged(page) else ())], loaded
 
 
 def send_not_cached(start_response: StartResponse, request: Request) -> list[bytes]:
