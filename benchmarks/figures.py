@@ -33,6 +33,7 @@ _PLACE: Final = re.compile(
     + re.escape(_END),
     re.DOTALL,
 )
+_PLACE_FILES: Final = re.compile(r"<!-- figures: (\S+) ")
 
 
 def filled(page: str) -> str:

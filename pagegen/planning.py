@@ -34,7 +34,7 @@ log = logger("pagegen.planning")
 
 #: Longer paths are a bypass. (nginx refuses request lines over 8 kB.)
 MAX_PATH: Final = 4096
-#: Bytes of targets remembered, and of plans composed of them: some 2,000 and 1,300 of usual length.
+#: Bytes of targets remembered, and of plans composed of them: some 1,700 and 1,200 of usual length.
 #: They are kept as pages are (:mod:`pagegen.stores.s3fifo`), so that no flood of addresses takes
 #: away what visitors ask for.
 TARGET_BYTES: Final = 3 * 2**20
@@ -42,7 +42,7 @@ PLAN_BYTES: Final = 2 * 2**20
 #: Targets longer than this (characters), and keys (bytes), are worked out each time.
 MEMO_LENGTH: Final = 512
 #: Measured: what an entry weighs besides its text, without a plan and with one, and a namespace.
-_ENTRY_OVERHEAD: Final = 450
+_ENTRY_OVERHEAD: Final = 640
 _PLAN_OVERHEAD: Final = 600
 _NAME_OVERHEAD: Final = 60
 

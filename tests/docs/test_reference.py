@@ -182,7 +182,7 @@ NO_LIMITS: Final = {
     "pagegen.stores.memcached.wire.MORE",
     "pagegen.stores.redis.server.DEFAULT_PORT",
     "pagegen.stores.s3fifo._GONE",
-    "pagegen.stores.s3fifo._HITS",
+    "pagegen.stores.s3fifo.HITS",
     "pagegen.stores.s3fifo._MAIN",
     "pagegen.stores.s3fifo._PLACE",
     "pagegen.stores.s3fifo._SMALL",

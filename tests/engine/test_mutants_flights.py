@@ -187,7 +187,7 @@ def test_one_runs_one_leads_those_behind_it_and_they_share_its_turn(clock: FakeC
         assert flights.take_turn(HERE) == Turn(following.flight, leads=False)
         assert following.flight.followers == number
     assert flights.take_turn(HERE) == Turn(None)  # the bench is full
-    assert flights.statistics() == {"flying": 2, "waiting": 3, "apart": 0}
+    assert flights.statistics() == {"flying": 2, "waiting": 3, "apart": 0, "apart_evicted": 0}
 
 
 def test_a_turn_is_lost_after_a_while_and_somebody_else_takes_it(clock: FakeClock) -> None:
