@@ -152,6 +152,14 @@ def test_a_share_that_stays_too_noisy_is_no_figure_and_reaches_nothing() -> None
     assert "median" not in group["subjects"][1]["share"]
 
 
+def test_a_share_that_is_too_noisy_and_always_below_its_goal_misses_it() -> None:
+    speeds = iter([40.0, 60.0, 90.0] * 2)
+    found, _ = measured([ready(MEMORY)], lambda n: run(100.0 if n == FLOOR else next(speeds)))
+    goals = tables.goals([found])
+    assert goals is not None
+    assert goals.rows[0][-1] == "NO"
+
+
 @pytest.mark.parametrize(("speed", "reached"), [(95.0, "yes"), (94.9, "NO")])
 def test_a_goal_is_reached_or_not(speed: float, reached: str) -> None:
     found, _ = measured([ready(MEMORY)], lambda n: run(100.0 if n == FLOOR else speed))
