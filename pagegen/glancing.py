@@ -17,7 +17,7 @@ from typing import Final
 
 from .debugging import DEBUG_NAME
 from .law import early
-from .messages import Request, StoredResponse
+from .messages import Request, StoredResponse, Target
 from .state import State
 from .stores.base import Store, glance_of
 from .verdicts import Bypass, Hit, Plan
@@ -45,7 +45,7 @@ class Glance:
         self._plan = state.planner.plan
         #: See :meth:`Planner.recall`.
         self.recall = state.planner.recall
-        #: Counts a page of :meth:`page` that is sent.
+        #: Counts a hit.
         self.count = state.counters.ticker("hit")
 
     def look(self, request: Request) -> Hit | Plan | Bypass:
@@ -58,6 +58,17 @@ class Glance:
         self.count()
         now = self._now()
         return Hit(page, page.age(now), floor(page.fresh_until - now))
+
+    def plain(self, target: Target) -> StoredResponse | None:
+        """The page for a request with this target that says nothing else, counted; None where it
+        is not the page as it stands that answers it.
+        """
+        plan = self.recall(target)
+        page = None if plan is None else self.page(plan)
+        if page is None or page.codings:
+            return None
+        self.count()
+        return page
 
     def page(self, plan: Plan) -> StoredResponse | None:
         """The fresh page of this plan, for a request without the fields in :data:`WEIGHED`; None

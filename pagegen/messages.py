@@ -121,10 +121,8 @@ class ResponseHead:
 class _Noted:
     """What is found out about a page when it is first sent, and is no part of it."""
 
-    __slots__ = ("hedged", "sent", "sent_wire")
+    __slots__ = ("sent", "sent_wire")
 
-    #: Whether its ``no-cache`` is ours.
-    hedged: bool
     #: What is sent of it as it stands, by either front: an age in seconds, whether it is dated, and
     #: the fields at that age for documents and for all else.
     sent: tuple[int, bool, list[tuple[str, str]], list[tuple[str, str]]]

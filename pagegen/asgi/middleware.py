@@ -93,12 +93,7 @@ class PageCacheMiddleware:
         manner = self._manner
         if manner is None or manner.tell or not _SPEAKING.isdisjoint(wire):
             return None
-        plan = self._glance.recall(asked)
-        page = None if plan is None else self._glance.page(plan)
-        if page is None or page.codings:
-            return None
-        self._glance.count()
-        return page
+        return self._glance.plain(asked)
 
     async def _serve(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import VARIES, hedged, navigates, not_cached
+from ..law.downstream import NO_CACHE, VARIES, navigates, not_cached
 from ..law.ranges import partial
 from ..law.storing import ENDING_HERE, end_to_end
 from ..law.validation import CONDITIONS, failed, precondition
@@ -18,6 +18,7 @@ from .requests import ScopeFields
 from .types import Message, Send
 
 _VARIES: Final = wire_form(VARIES)
+_NO_CACHE: Final = wire_form(NO_CACHE)[0]
 #: Names of the request fields that make a response something else than the page.
 CONDITION_NAMES: Final = frozenset(name.encode("ascii") for name in CONDITIONS)
 _ENDING_HERE: Final = frozenset(name.encode("ascii") for name in ENDING_HERE)
@@ -60,7 +61,7 @@ async def send_page(
     send: Send, request: Request, page: StoredResponse, more: WireFields = ()
 ) -> None:
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
-    if navigates(request.fields) and hedged(page):
+    if navigates(request.fields) and _hedged(page):
         more += _VARIES
     if page.codings:
         page = selected(request.fields, page)
@@ -101,6 +102,11 @@ def plain_start(
     return {"type": "http.response.start", "status": page.status, "headers": headers.copy()}
 
 
+def _hedged(page: StoredResponse) -> bool:
+    """Whether the ``no-cache`` of a stored page is ours, and not the application's."""
+    return _NO_CACHE in page.wire_fields[page.own_fields :]
+
+
 def _at_age(
     page: StoredResponse, age: int, dated: bool
 ) -> tuple[int, bool, list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
@@ -108,7 +114,7 @@ def _at_age(
     loaded = [*page.wire_fields, (b"age", b"%d" % max(0, age))]
     if dated:
         loaded.append((b"date", page.date.encode("latin-1")))
-    return age, dated, [*loaded, *(_VARIES if hedged(page) else ())], loaded
+    return age, dated, [*loaded, *(_VARIES if _hedged(page) else ())], loaded
 
 
 async def send_pieces(send: Send, body: bytes) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Final
 
 from ..fields import directives
-from ..messages import Fields, Request, RequestFields, ResponseHead, StoredResponse
+from ..messages import Fields, Request, RequestFields, ResponseHead
 from ..rules import Rule
 from . import codings, storing, validation
 from .said import CACHE_CONTROL, OWN, Said
@@ -81,15 +81,6 @@ def navigates(fields: RequestFields) -> bool:
     do not show what was invalidated. Other caches are spared: many store no such page at all.
     """
     return fields.get("sec-fetch-mode") == "navigate"
-
-
-def hedged(page: StoredResponse) -> bool:
-    """Whether the ``no-cache`` of a stored page is ours, and not the application's."""
-    try:
-        return page.hedged
-    except AttributeError:
-        page.hedged = NO_CACHE[0] in page.fields[page.own_fields :]  # type: ignore[misc]
-        return page.hedged
 
 
 def not_cached() -> Answer:

@@ -77,12 +77,7 @@ class PageCacheMiddleware:
             return None
         if environ.get("CONTENT_LENGTH"):
             return None
-        plan = self._glance.recall(asked)
-        page = None if plan is None else self._glance.page(plan)
-        if page is None or page.codings:
-            return None
-        self._glance.count()
-        return page
+        return self._glance.plain(asked)
 
     def _serve(
         self, environ: Environ, start_response: StartResponse, request: Request

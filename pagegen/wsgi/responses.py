@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..law.codings import selected
-from ..law.downstream import VARIES, hedged, navigates, not_cached
+from ..law.downstream import NO_CACHE, VARIES, navigates, not_cached
 from ..law.ranges import partial
 from ..law.validation import CONDITIONS, failed, precondition
 from ..messages import Fields, Request, ResponseHead, StoredResponse
@@ -47,7 +47,7 @@ def send_page(
     start_response: StartResponse, request: Request, page: StoredResponse, more: Fields = ()
 ) -> list[bytes]:
     """Send a stored page, its HEAD form, a part of it, or what a condition makes of it."""
-    if navigates(request.fields) and hedged(page):
+    if navigates(request.fields) and _hedged(page):
         more += VARIES
     if page.codings:
         page = selected(request.fields, page)
@@ -87,6 +87,11 @@ def send_plain(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [page.body]
 
 
+def _hedged(page: StoredResponse) -> bool:
+    """Whether the ``no-cache`` of a stored page is ours, and not the application's."""
+    return NO_CACHE[0] in page.fields[page.own_fields :]
+
+
 def _at_age(
     page: StoredResponse, age: int, dated: bool
 ) -> tuple[int, bool, list[tuple[str, str]], list[tuple[str, str]]]:
@@ -94,7 +99,7 @@ def _at_age(
     loaded = [*page.fields, ("Age", str(max(0, age)))]
     if dated:
         loaded.append(("Date", page.date))
-    return age, dated, [*loaded, *(VARIES if hedged(page) else ())], loaded
+    return age, dated, [*loaded, *(VARIES if _hedged(page) else ())], loaded
 
 
 def send_not_cached(start_response: StartResponse, request: Request) -> list[bytes]:
